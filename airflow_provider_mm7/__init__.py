@@ -1,0 +1,16 @@
+"""Apache Airflow provider for MM7, the SOAP protocol by which carriers take and return picture messages (MMS)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "get_provider_info"]
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata (entry point ``apache_airflow_provider``)."""
+    from airflow_provider_mm7.provider_info import PROVIDER_INFO
+
+    return PROVIDER_INFO

@@ -1,0 +1,3 @@
+"""``airflow mm7 ...``."""
+
+from __future__ import annotations

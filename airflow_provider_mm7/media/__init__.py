@@ -1,0 +1,3 @@
+"""What goes into a message: sources, type detection, size limits, SMIL."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Airflow plugin: the receiver inside the API server."""
+
+from __future__ import annotations

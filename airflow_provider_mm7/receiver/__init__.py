@@ -1,0 +1,3 @@
+"""ASGI application for the MMSC's callbacks: authenticate, parse, store, answer."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""An MMSC for development, in one process."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""What was sent and what came back: the ledger."""
+
+from __future__ import annotations

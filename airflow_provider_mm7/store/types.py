@@ -1,0 +1,233 @@
+"""Values that go into the store and come out of it. Times are aware datetimes in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """State of one submission: one recipient of one batch.
+
+    .. code-block:: text
+
+        planned ── claim ──> sending ── answer ──> accepted | refused | retry
+           ^                    │                               │
+           │                    └── crash, time-out ──> unknown │
+           └──────────── claimed again <────────────────────────┘
+    """
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
+
+
+class ReportKind(StrEnum):
+    """Which of the two reports."""
+
+    DELIVERY = "delivery"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which task a batch belongs to. All None when it was not sent by Airflow."""
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One idempotent send.
+
+    :ivar batch_id: derived from the key, so that two tasks with one key meet in one batch.
+    :ivar key: the idempotency key.
+    """
+
+    batch_id: str
+    key: str
+    conn_id: str
+    origin: Origin = field(default_factory=Origin)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """A recipient to plan. ``row`` tells apart the same recipient twice in one batch (0 when it cannot occur)."""
+
+    recipient: str
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One recipient of one batch and what became of the sending."""
+
+    id: int
+    batch_id: str
+    row: int
+    recipient: str
+    state: State
+    transaction_id: str | None = None
+    message_id: str | None = None
+    status_code: int | None = None
+    status_text: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who holds a claim: one sending process.
+
+    :ivar token: unique to this run of the process (a uuid).
+    :ivar host: host name.
+    :ivar pid: process id on that host.
+    :ivar started: the process's start time (seconds since the epoch) as the operating system tells it.
+    """
+
+    token: str
+    host: str
+    pid: int
+    started: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of one claimed submission."""
+
+    submission_id: int
+    state: State
+    message_id: str | None = None
+    status_code: int | None = None
+    status_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSummary:
+    """Counts of a batch by state."""
+
+    batch_id: str
+    total: int
+    accepted: int
+    refused: int
+    unknown: int
+    suppressed: int
+    #: planned or retry: not sent, would be sent by a retry.
+    planned: int
+    #: claimed by a process that still runs (or whose lease has not ended).
+    sending: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReport:
+    """A delivery report or read reply as it came in.
+
+    :ivar mm_status: the standard's spelling, or ``UNKNOWN``.
+    :ivar mm_status_raw: the peer's spelling.
+    """
+
+    kind: ReportKind
+    conn_id: str
+    message_id: str
+    recipient: str | None
+    sender: str | None
+    mm_status: str
+    mm_status_raw: str | None
+    date: datetime | None
+    status_text: str | None = None
+    mm_status_extension: str | None = None
+    transaction_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The effective report of one (message_id, recipient): the newest by its own date, a final one before an interim."""
+
+    kind: ReportKind
+    message_id: str
+    recipient: str | None
+    mm_status: str
+    mm_status_raw: str | None
+    date: datetime | None
+    batch_id: str | None
+    conn_id: str
+    status_text: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySummary:
+    """What became of the accepted messages of a batch (or of a set of message ids).
+
+    total = accepted + refused + unknown + suppressed + planned + sending;
+    accepted = sum(by_status.values()) + those without any report; delivered, failed, ambiguous are of the final ones,
+    pending are accepted ones without a final report.
+
+    :ivar by_status: mm_status -> count of accepted messages whose effective report says so.
+    :ivar by_raw_status: (mm_status, mm_status_raw) pairs are not needed by sensors; see reports.
+    """
+
+    batch_id: str | None
+    total: int
+    accepted: int
+    #: planned, retry or sending: may still become accepted.
+    unsent: int
+    by_status: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPart:
+    """One stored part of an inbound message."""
+
+    content_type: str
+    content_id: str | None
+    content_location: str | None
+    size: int
+    sha256: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInbound:
+    """A message from a handset, its media already in object storage."""
+
+    conn_id: str
+    #: what makes a repeat of the same callback recognisable.
+    digest: str
+    transaction_id: str | None
+    sender: str | None
+    recipients: tuple[str, ...]
+    subject: str | None
+    linked_id: str | None
+    date: datetime | None
+    text: str | None
+    priority: str | None = None
+    parts: tuple[InboundPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """A stored message from a handset."""
+
+    id: int
+    received_at: datetime
+    message: NewInbound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A process that uses the store: receiver, sender or trigger."""
+
+    kind: str
+    host: str
+    pid: int
+    started_at: datetime
+    heartbeat_at: datetime

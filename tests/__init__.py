@@ -1,0 +1,3 @@
+"""Tests; the folders mirror the package."""
+
+from __future__ import annotations
