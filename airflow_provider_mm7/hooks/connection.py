@@ -254,7 +254,9 @@ def _source_address(extra: Fields) -> str | None:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise extra.error("source_address", f"{text!r} is not an IP address", "Give an address of this machine")
+        raise extra.error(
+            "source_address", f"{text!r} is not an IP address", "Give an address of this machine"
+        ) from None
 
 
 def _headers(extra: Fields) -> Mapping[str, str]:

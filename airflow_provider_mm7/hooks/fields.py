@@ -151,15 +151,15 @@ class Fields:
             try:
                 networks.append(ipaddress.ip_network(item))
             except ValueError as exc:
-                raise self.error(field, f"{item!r} is not an IP network ({exc})", "Give CIDRs, such as 203.0.113.0/24")
+                raise self.error(field, f"{item!r} is no IP network ({exc})", "Give CIDRs, as 203.0.113.0/24") from None
         return tuple(networks)
 
     def _decode(self, field: str, text: str, example: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            # The decoder's error would quote the text, and the text may be a secret.
-            raise self.error(field, "is not JSON", f"Give JSON, such as {example}")
+            # The decoder's error would carry the text, and the text may be a secret.
+            raise self.error(field, "is not JSON", f"Give JSON, such as {example}") from None
 
 
 def read_extra(conn_id: str, extra: str | Mapping[str, Any] | None) -> dict[str, Any]:

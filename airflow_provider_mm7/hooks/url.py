@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from airflow_provider_mm7.hooks.fields import Fields
 
 SCHEMES = ("https", "http")
+EXAMPLE = "https://mmsc.example.com/mm7"
 
 
 def mmsc_url(extra: Fields, *, host: str | None, port: int | None, schema: str | None) -> str:
@@ -20,7 +21,7 @@ def mmsc_url(extra: Fields, *, host: str | None, port: int | None, schema: str |
     """
     text, schema = (host or "").strip(), (schema or "").strip()
     if not text:
-        raise extra.error("host", "is empty", "Give the MMSC's URL, such as https://mmsc.example.com/mm7")
+        raise extra.error("host", "is empty", f"Give the MMSC's URL, such as {EXAMPLE}")
     if schema.lower() in SCHEMES:
         if "://" not in text:
             text = f"{schema.lower()}://{text}"
@@ -38,13 +39,14 @@ def _split(extra: Fields, text: str) -> SplitResult:
         url = urlsplit(text)
         _ = url.port
     except ValueError:
-        raise extra.error("host", "is not a URL", "Give the MMSC's URL, such as https://mmsc.example.com/mm7")
+        # urlsplit's error would quote the URL, and the URL may hold credentials.
+        raise extra.error("host", "is not a URL", f"Give the MMSC's URL, such as {EXAMPLE}") from None
     if url.scheme not in SCHEMES:
         raise extra.error("host", f"has the scheme {url.scheme!r}", "Give an https:// or http:// URL")
     if "@" in url.netloc:
         raise extra.error("host", "holds credentials", "Put them into the fields login and password")
     if not url.hostname:
-        raise extra.error("host", "names no host", "Give the MMSC's URL, such as https://mmsc.example.com/mm7")
+        raise extra.error("host", "names no host", f"Give the MMSC's URL, such as {EXAMPLE}")
     if url.fragment:
         raise extra.error("host", "holds a fragment (#...)", "Remove it")
     return url
