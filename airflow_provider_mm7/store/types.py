@@ -181,6 +181,8 @@ class DeliverySummary:
     #: planned, retry or sending: may still become accepted.
     unsent: int
     by_status: dict[str, int]
+    #: newest change of a submission of the batch (planned, claimed or settled; reports do not count). None: not known.
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
