@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -22,8 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from airflow_provider_mm7.exceptions import MM7Error, NotSent, OutcomeUnknown, StoreUnavailable
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
-from airflow_provider_mm7.sending.owner import is_alive, this_process
-from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission
+from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission, new_owner, owner_is_alive
 from airflow_provider_mm7.transport import MMSCClient
 
 #: Claimed by a single connection at once: enough to make a commit cheap, few enough to look up by hand.
@@ -34,6 +33,8 @@ UNREACHED_LIMIT = 3
 OTHERS_POLL_S = 1.0
 #: Seconds that a claim outlives the longest possible exchange.
 LEASE_MARGIN_S = 30.0
+#: Seconds until a retry may be claimed: longer than any run, since the next run makes it due by itself.
+NEXT_RUN_S = 7 * 86_400.0
 #: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
 RECORD_ATTEMPTS = 5
 RECORD_PAUSE_S = 0.2
@@ -108,10 +109,11 @@ class Engine:
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     resend_unknown: bool = False
-    _owner: Owner = field(default_factory=this_process)
+    _owner: Owner = field(default_factory=new_owner)
     _halt: threading.Event = field(default_factory=threading.Event)
     _halted_by: MM7Error | None = None
     _unreached: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, batch_id: str) -> MM7Error | None:
         """Send everything that the batch has planned or may try again.
@@ -123,7 +125,7 @@ class Engine:
         :raises StoreUnavailable: answers could not be recorded; what was in flight becomes unknown.
         """
         self._recover(batch_id)
-        self.store.requeue_retries(batch_id)
+        self.store.make_due(batch_id)
         self._send(batch_id)
         deadline = time.monotonic() + self.lease_s
         while not self._halt.is_set() and self.store.summary(batch_id).sending and time.monotonic() < deadline:
@@ -134,7 +136,7 @@ class Engine:
 
     def _recover(self, batch_id: str) -> None:
         """Take over what a dead process left behind."""
-        self.store.settle_abandoned(batch_id, is_alive=is_alive)
+        self.store.settle_abandoned(batch_id, is_alive=owner_is_alive)
         if self.resend_unknown:
             self.store.requeue_unknown(batch_id)
 
@@ -158,7 +160,7 @@ class Engine:
                     in_flight += len(group)
                 if not in_flight:
                     return
-                in_flight -= self._settle(batch_id, workers.take(), workers)
+                in_flight -= self._settle(workers.take(), workers)
         except BaseException:
             # Nothing that still waits may leave once its answer cannot be recorded.
             self._halt.set()
@@ -182,7 +184,17 @@ class Engine:
     def _exchange(self, group: Sequence[Submission]) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
         if self._halt.is_set():
-            return failed(group, NotSent("sending was stopped before this message"))
+            return Outcome(untried=True)
+        outcome = self._try(group)
+        with self._lock:
+            # Refused at the door, or not reached several times in a row: going on would only hammer.
+            self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
+            if not self._halt.is_set() and (outcome.halts or self._unreached >= UNREACHED_LIMIT):
+                self._halted_by = outcome.failure
+                self._halt.set()
+        return outcome
+
+    def _try(self, group: Sequence[Submission]) -> Outcome:
         try:
             payload = self.compose(group, group[0].transaction_id or _new_transaction_id())
         except Exception as exc:
@@ -195,28 +207,26 @@ class Engine:
             log.exception("an exchange with the MMSC ended in an unforeseen error")
             return failed(group, OutcomeUnknown(f"unforeseen {type(exc).__name__}"))
 
-    def _settle(self, batch_id: str, jobs: Sequence[_Job], workers: _Workers) -> int:
+    def _settle(self, jobs: Sequence[_Job], workers: _Workers) -> int:
         """Record what was answered, in one commit, and return how many submissions are no longer in flight."""
         settlements: list[Settlement] = []
+        untried: list[int] = []
         for job in jobs:
-            self._judge(job.outcome)
-            if job.outcome.split:
-                singles = self.store.split(batch_id, job.group, transaction_id=_new_transaction_id)
-                for single in singles:
-                    workers.put([single])
+            if job.outcome.untried:
+                untried += [item.id for item in job.group]
+            elif job.outcome.split:
+                for single in job.group:
+                    transaction_id = _new_transaction_id()
+                    self.store.set_transaction([single.id], transaction_id)
+                    workers.put([replace(single, transaction_id=transaction_id)])
             settlements += job.outcome.settlements
         if settlements:
-            self._record(batch_id, settlements)
-        return len(settlements)
+            self._record(settlements)
+        if untried:
+            self.store.release(untried, self._owner)
+        return len(settlements) + len(untried)
 
-    def _judge(self, outcome: Outcome) -> None:
-        """Stop where going on is useless: refused at the door, or not reached several times in a row."""
-        self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
-        if not self._halt.is_set() and (outcome.halts or self._unreached >= UNREACHED_LIMIT):
-            self._halted_by = outcome.failure
-            self._halt.set()
-
-    def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
+    def _record(self, settlements: Sequence[Settlement]) -> None:
         """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""
         try:
             for attempt in Retrying(
@@ -226,7 +236,7 @@ class Engine:
                 reraise=True,
             ):
                 with attempt:
-                    self.store.settle(batch_id, settlements)
+                    self.store.settle(settlements, retry_after_s=NEXT_RUN_S)
         except StoreUnavailable:
             accepted = [item.message_id for item in settlements if item.state is State.ACCEPTED]
             log.exception("answers could not be recorded; MessageIDs accepted meanwhile: %s", accepted)

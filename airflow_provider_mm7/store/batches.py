@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.store._standin import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
-from airflow_provider_mm7.store.tables import DUE_NOW, NO_REPORT, batch, batch_count, submission
+from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NO_REPORT, batch, batch_count, submission
 from airflow_provider_mm7.store.text import clean, identifier
 from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
 
@@ -125,6 +125,34 @@ class Batches(Base):
             return len(missing)
 
         return self._db.write(insert)
+
+    def withdraw(self, batch_id: str, *, keep: Collection[str]) -> int:
+        """Delete rows that are not sent and no longer asked for. What was sent, or may have been, stays.
+
+        :param keep: recipients that are still asked for.
+        :return: how many were deleted.
+        """
+        query = sa.select(submission.c.id, submission.c.recipient).where(submission.c.batch_id == batch_id, CLAIMABLE)
+        rows = self._db.read(lambda connection: connection.execute(query).all())
+        unwanted = [row.id for row in rows if row.recipient not in keep]
+        return sum(self._withdraw(ids) for ids in chunks(unwanted, CHUNK))
+
+    def _withdraw(self, ids: Sequence[int]) -> int:
+        def delete(connection: sa.Connection) -> int:
+            # A row that was claimed meanwhile is no longer unsent: the condition holds at the moment of deletion.
+            chosen = (submission.c.id.in_(ids), CLAIMABLE)
+            gone = connection.execute(
+                sa.delete(submission)
+                .where(*chosen)
+                .returning(submission.c.batch_id, submission.c.state, submission.c.delivery)
+            ).all()
+            counts = Counts()
+            for row in gone:
+                counts.remove(row.batch_id, row.state, row.delivery)
+            counts.apply(connection)
+            return len(gone)
+
+        return self._db.write(delete)
 
     def summary(self, batch_id: str) -> BatchSummary:
         """Count a batch by state.

@@ -211,6 +211,18 @@ class Claims(Base):
 
         return self._db.write(give_up)
 
+    def make_due(self, batch_id: str) -> int:
+        """Let every ``retry`` of a batch be claimed now, whatever time it was given.
+
+        :return: rows changed.
+        """
+        statement = (
+            sa.update(submission)
+            .where(submission.c.batch_id == batch_id, submission.c.state == State.RETRY)
+            .values(not_before=DUE_NOW)
+        )
+        return self._db.write(lambda connection: connection.execute(statement).rowcount)
+
     def requeue_unknown(self, batch_id: str) -> int:
         """Plan the `unknown` rows anew (``on_unknown="resend"``): some of them may be received twice.
 
