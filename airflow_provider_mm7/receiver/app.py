@@ -109,7 +109,7 @@ class Receiver:
         self.store = store
         self.sink = sink
         self.config = config
-        self._limits = Limits(max_body_bytes=config.max_body_bytes)
+        self._limits = Limits(body_bytes=config.max_body_bytes)
         self._lock = threading.Lock()
         self._started: _Runtime | None = None
         self._busy = 0

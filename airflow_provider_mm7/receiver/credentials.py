@@ -77,7 +77,7 @@ def parse_networks(value: str | Iterable[str] | None, *, field: str = "callback_
             try:
                 entries = json.loads(text)
             except ValueError as exc:
-                raise ConnectionConfigError(field, "not a JSON list", "Write CIDRs, as in 203.0.113.0/24.") from exc
+                raise ConnectionConfigError(field, "not a JSON list", "Write CIDRs, as in 203.0.113.0/24") from exc
         else:
             entries = (entry for entry in text.split(","))
     return tuple(_network(entry, field) for entry in entries if str(entry).strip())
@@ -86,11 +86,15 @@ def parse_networks(value: str | Iterable[str] | None, *, field: str = "callback_
 def _network(entry: object, field: str) -> Network:
     try:
         # Host bits are allowed: 203.0.113.7/24 says what is meant.
-        network = ip_network(str(entry).strip(), strict=False)
+        return ip_network(str(entry).strip(), strict=False)
     except ValueError as exc:
         raise ConnectionConfigError(
-            field, f"{str(entry)[:64]!r} is no address or CIDR", "Write CIDRs, as in 203.0.113.0/24."
+            field, f"{str(entry)[:64]!r} is no address or CIDR", "Write CIDRs, as in 203.0.113.0/24"
         ) from exc
+
+
+def _unmapped(network: Network) -> Network:
+    """Return ::ffff:192.0.2.0/120 as 192.0.2.0/24: addresses are compared as IPv4 where they are."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is not None and network.prefixlen >= 96:
         return IPv4Network((mapped, network.prefixlen - 96))
@@ -137,7 +141,7 @@ class Verifier:
             self._digest(pair.encode("utf-8", "surrogatepass")),
             self._digest(pair.encode("latin-1", "backslashreplace")),
         )
-        self.networks = credentials.networks
+        self.networks = tuple(map(_unmapped, credentials.networks))
 
     def accepts(self, authorization: str | None) -> bool:
         """Tell whether the header's value presents the credentials.
