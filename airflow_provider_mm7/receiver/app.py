@@ -319,6 +319,7 @@ def create_app(
     routes.append(Route(f"{prefix}/health", receiver.health, methods=["GET"]))
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
+    app.state.receiver = receiver
     return app
 
 
