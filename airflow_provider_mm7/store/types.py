@@ -149,7 +149,7 @@ class NewReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The effective report of one (message_id, recipient): the newest by its own date, a final one before an interim."""
+    """The effective report of one (message_id, recipient): a final one before an interim, then the newest by its date."""
 
     kind: ReportKind
     message_id: str

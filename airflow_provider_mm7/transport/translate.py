@@ -56,7 +56,7 @@ def _place(url: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and everything it wraps: ``reason`` (urllib3), ``args`` (requests), ``__cause__`` and ``__context__``."""
+    """Yield the error and all it wraps: ``reason`` (urllib3), ``args`` (requests), ``__cause__``, ``__context__``."""
     seen: set[int] = set()
     todo: list[object] = [error]
     while todo:
