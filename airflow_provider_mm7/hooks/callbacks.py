@@ -9,10 +9,13 @@ from airflow_provider_mm7.exceptions import ConnectionConfigError
 from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings
 from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app
+from airflow_provider_mm7.receiver.folder import FolderSink, folder_of
 from airflow_provider_mm7.store import Store, open_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from airflow_provider_mm7.media import MediaSink
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +41,7 @@ class AirflowCredentials:
         if settings.login is None or settings.password is None:
             return None
         _mask(settings.password)
-        return CallbackCredentials(
-            login=settings.login, password=settings.password, networks=settings.networks
-        )
+        return CallbackCredentials(login=settings.login, password=settings.password, networks=settings.networks)
 
 
 def find_connection(conn_id: str) -> Any | None:
@@ -70,6 +71,19 @@ def find_connection(conn_id: str) -> Any | None:
     if failure is not None:
         raise failure
     return None
+
+
+def inbound_sink(uri: str) -> MediaSink:
+    """Return where inbound media go.
+
+    :param uri: ``[mm7] inbound_media_uri``: ``file://...`` or an object store's.
+    """
+    scheme, colon, _ = uri.partition("://")
+    if not colon or scheme == "file":
+        return FolderSink(folder_of(uri, field="[mm7] inbound_media_uri"))
+    from airflow_provider_mm7.hooks.media import ObjectStorageSink
+
+    return ObjectStorageSink(uri)
 
 
 def open_airflow_store() -> Store:

@@ -87,7 +87,7 @@ class LazyReceiver:
 def _mountable() -> FastAPI:
     """Return the receiver in a FastAPI application: Airflow runs the lifespan of these and of no others.
 
-    So that signs of life reach the store from the API server's start on, and callbacks under way are finished at its end.
+    So signs of life reach the store from the API server's start on, and its end finishes callbacks under way.
     """
     from fastapi import FastAPI
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-from airflow_provider_mm7.exceptions import InputError, MM7Error, StoreUnavailable
+from airflow_provider_mm7.exceptions import MM7Error, StoreUnavailable
 from airflow_provider_mm7.receiver.app import create_app
 from airflow_provider_mm7.receiver.folder import FolderSink
 from airflow_provider_mm7.receiver.serve import serve

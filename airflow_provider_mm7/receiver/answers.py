@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -38,8 +36,6 @@ RESPONSE_TO: dict[type[Message], type[MM7Response]] = {
 #: A short body that nobody reads is thrown away by the server, and the connection lives on.
 _SMALL_BODY = 65536
 
-_TRANSACTION_ID = re.compile(rb"<(?:[\w.\-]{1,64}:)?TransactionID(?:\s[^<>]{0,512})?>\s*([!-;=?-~]{1,128})\s*</")
-
 
 def mm7_response(message: MM7Response, *, transaction_id: str | None, dialect: Dialect) -> Response:
     """Return an MM7 answer over HTTP 200, faults too (docs/decisions/0011).
@@ -65,25 +61,14 @@ def acknowledgement(envelope: Envelope) -> Response:
     return mm7_response(message, transaction_id=envelope.transaction_id, dialect=envelope.dialect)
 
 
-def fault(status: Status, *, transaction_id: str | None, dialect: Dialect | None = None) -> Response:
+def fault(status: Status, *, transaction_id: str | None, dialect: Dialect) -> Response:
     """Return a SOAP Fault with a VASPErrorRsp.
 
     :param status: what is wrong.
     :param transaction_id: the request's, or None when it could not be found.
-    :param dialect: the request's, or None when it could not be read.
+    :param dialect: the request's.
     """
-    return mm7_response(
-        VASPErrorRsp(status=status), transaction_id=transaction_id, dialect=dialect or Dialect()
-    )
-
-
-def salvaged_transaction_id(body: bytes) -> str | None:
-    """Find the TransactionID of a body that could not be read, so that the peer knows which of its requests failed.
-
-    :param body: the request's body.
-    """
-    found = _TRANSACTION_ID.search(body, 0, _SMALL_BODY)
-    return found[1].decode("ascii") if found else None
+    return mm7_response(VASPErrorRsp(status=status), transaction_id=transaction_id, dialect=dialect)
 
 
 class Refusal(Response):

@@ -10,8 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -19,9 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from airflow_provider_mm7.exceptions import ProtocolError, StoreError, StoreNotMigrated
-from airflow_provider_mm7.protocol import Limits, load
-from airflow_provider_mm7.protocol.messages import DeliverReq
-from airflow_provider_mm7.protocol.parts import Envelope, Part
+from airflow_provider_mm7.protocol import DeliverReq, DeliveryReportReq, Envelope, Limits, Part, ReadReplyReq, load
 from airflow_provider_mm7.receiver import answers
 from airflow_provider_mm7.receiver.body import BodyTooLarge, BodyTooSlow, read_body
 from airflow_provider_mm7.receiver.config import MEDIA_THREADS, PARSE_THREADS, ReceiverConfig
@@ -33,6 +30,7 @@ from airflow_provider_mm7.receiver.credentials import (
     address_allowed,
 )
 from airflow_provider_mm7.receiver.heartbeat import Heartbeat
+from airflow_provider_mm7.receiver.salvage import salvage
 from airflow_provider_mm7.receiver.translate import new_inbound, new_report
 from airflow_provider_mm7.receiver.writer import GroupWriter
 from airflow_provider_mm7.store.types import NewReport
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: The connection of ``/callback`` without an id.
@@ -55,15 +54,6 @@ HEALTH_TIMEOUT_S = 5.0
 
 #: Accepts nobody, after the work of a real comparison.
 _NOBODY = Verifier(None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unreadable:
-    """A body that is not MM7, or lacks what makes it storable."""
-
-    reason: str
-    transaction_id: str | None
-    envelope: Envelope | None = None
 
 
 class _Runtime:
@@ -208,53 +198,40 @@ class Receiver:
     async def _take(self, conn_id: str, content_type: str | None, body: bytes) -> Response:
         """Parse, store, answer."""
         runtime = self.start()
-        read = await _in(runtime.parsers, self._read, conn_id, content_type, body)
-        if isinstance(read, _Unreadable):
-            await _in(runtime.media, self._keep_aside, conn_id, content_type, body, read.reason)
-            log.warning("callback conn_id=%s status=2007, kept aside: %s", conn_id, read.reason)
-            dialect = read.envelope.dialect if read.envelope else None
-            return answers.fault(answers.CORRUPT, transaction_id=read.transaction_id, dialect=dialect)
-        envelope, report = read
-        operation = type(envelope.message).__name__
-        message_id, outcome = "", "new"
-        if report is not None:
-            message_id = report.message_id
+        try:
+            envelope = await _in(runtime.parsers, load, body, content_type, limits=self._limits)
+        except ProtocolError as exc:
+            # The class says enough; its text may quote the body.
+            reason = type(exc).__name__
+            await self._set_aside(runtime, conn_id, content_type, body, reason)
+            log.warning("callback conn_id=%s status=2007, kept aside: %s", conn_id, reason)
+            transaction_id, dialect = salvage(body)
+            return answers.fault(answers.CORRUPT, transaction_id=transaction_id, dialect=dialect)
+        message = envelope.message
+        operation, message_id = type(message).__name__, ""
+        if isinstance(message, DeliveryReportReq | ReadReplyReq):
+            message_id = message.message_id
             try:
+                report = new_report(conn_id, message, envelope.transaction_id)
                 new = await asyncio.shield(asyncio.wrap_future(runtime.writer.submit(report)))
             except StoreError as exc:
                 if type(exc) is StoreError:
-                    # Refused for what it holds: whoever repairs the cause finds it here, should the MMSC give up.
-                    await _in(runtime.media, self._keep_aside, conn_id, content_type, body, "the store refused it")
+                    # Refused for what it holds: whoever mends the cause finds it here, should the MMSC give up.
+                    await self._set_aside(runtime, conn_id, content_type, body, "refused by the store")
                 raise
-            outcome = "new" if new else "duplicate"
-        elif isinstance(envelope.message, DeliverReq):
-            new = await _in(runtime.media, self._take_inbound, conn_id, envelope)
-            outcome = "new" if new else "duplicate"
+        elif isinstance(message, DeliverReq):
+            new = await _in(runtime.media, self._take_inbound, conn_id, message, envelope)
         else:
             log.warning("callback conn_id=%s operation=%s status=4003", conn_id, operation)
-            return answers.fault(
-                answers.UNSUPPORTED, transaction_id=envelope.transaction_id, dialect=envelope.dialect
-            )
-        log.info("callback conn_id=%s operation=%s message_id=%.80r status=1000 %s", conn_id, operation, message_id, outcome)
+            return answers.fault(answers.UNSUPPORTED, transaction_id=envelope.transaction_id, dialect=envelope.dialect)
+        log.info(
+            "callback conn_id=%s operation=%s message_id=%.80r status=1000 %s",
+            conn_id,
+            operation,
+            message_id,
+            "new" if new else "duplicate",
+        )
         return answers.acknowledgement(envelope)
-
-    def _read(
-        self, conn_id: str, content_type: str | None, body: bytes
-    ) -> tuple[Envelope, NewReport | None] | _Unreadable:
-        """Parse in a thread."""
-        try:
-            envelope = load(body, content_type, limits=self._limits)
-        except ProtocolError as exc:
-            # The class says enough; its text may quote the body.
-            return _Unreadable(reason=type(exc).__name__, transaction_id=answers.salvaged_transaction_id(body))
-        if type(envelope.message) not in answers.RESPONSE_TO or isinstance(envelope.message, DeliverReq):
-            return envelope, None
-        report = new_report(conn_id, envelope)
-        if report is None:
-            return _Unreadable(
-                reason="no MessageID", transaction_id=envelope.transaction_id, envelope=envelope
-            )
-        return envelope, report
 
     def commit_reports(self, reports: list[NewReport]) -> Sequence[bool]:
         """Store a group in one commit; in the writer's thread.
@@ -264,14 +241,16 @@ class Receiver:
         """
         return self.store().add_reports(reports)
 
-    def _take_inbound(self, conn_id: str, envelope: Envelope) -> bool:
+    def _take_inbound(self, conn_id: str, message: DeliverReq, envelope: Envelope) -> bool:
         def store_part(name: str, part: Part) -> str:
             return self.sink.store(name, part.body, part.content_type)
 
-        return self.store().add_inbound(new_inbound(conn_id, envelope, store_part))
+        return self.store().add_inbound(new_inbound(conn_id, message, envelope, store_part))
 
-    def _keep_aside(self, conn_id: str, content_type: str | None, body: bytes, reason: str) -> None:
-        self.store().keep_aside(conn_id, content_type, body, reason)
+    async def _set_aside(
+        self, runtime: _Runtime, conn_id: str, content_type: str | None, body: bytes, reason: str
+    ) -> None:
+        await _in(runtime.media, lambda: self.store().keep_aside(conn_id, content_type, body, reason))
 
     def _store_word(self) -> str:
         try:
@@ -323,9 +302,9 @@ def create_app(
     return app
 
 
-async def _in(pool: Executor, work: Callable[..., T], *args: object) -> T:
+async def _in(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run work in a pool. What has begun is finished, even if the caller goes away."""
-    return await asyncio.shield(asyncio.wrap_future(pool.submit(work, *args)))
+    return await asyncio.shield(asyncio.wrap_future(pool.submit(work, *args, **kwargs)))
 
 
 def _without_values(exc: BaseException) -> str:

@@ -13,11 +13,11 @@ LINGER_BYTES = 4 * 1024 * 1024
 LINGER_S = 2.0
 
 
-class BodyTooLarge(Exception):  # noqa: N818  (an answer, 413)
+class BodyTooLarge(Exception):
     """More bytes than the limit."""
 
 
-class BodyTooSlow(Exception):  # noqa: N818  (an answer, 408)
+class BodyTooSlow(Exception):
     """The body did not end in time."""
 
 

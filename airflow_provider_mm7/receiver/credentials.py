@@ -168,7 +168,7 @@ def _basic_pair(authorization: str | None) -> bytes:
         return b""
 
 
-class LookupsBusy(Exception):  # noqa: N818  (a state, answered 503)
+class LookupsBusy(Exception):
     """More look-ups wait than may."""
 
 
@@ -180,9 +180,7 @@ class CredentialCache:
     :param clock: monotonic seconds.
     """
 
-    def __init__(
-        self, source: CredentialSource, *, ttl_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, source: CredentialSource, *, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._ttl_s = ttl_s
         self._clock = clock

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_mm7.exceptions import InputError
 
 
 class FolderSink:
@@ -44,6 +47,23 @@ class FolderSink:
             if folder == self._folder:
                 break
         return path.absolute().as_uri()
+
+
+def folder_of(uri: str, *, field: str) -> Path:
+    """Return the folder that a path or ``file://`` URI names.
+
+    :param uri: the user's.
+    :param field: where it stands, for the error.
+    :raises InputError: it names something else.
+    """
+    if "://" not in uri and not uri.startswith("file:"):
+        return Path(uri).absolute()
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise InputError(
+            field, "it is neither a path nor file:///...", "Object stores are reached by `airflow mm7 receiver`"
+        )
+    return Path(unquote(parts.path))
 
 
 def _sync(folder: Path) -> None:

@@ -10,8 +10,8 @@ variable                                meaning (default)
 ``MM7_CALLBACK_LOGIN__<CONN_ID>``       the same three for ``/mm7/callback/<conn_id>``: the id in capitals here, in
 ``MM7_CALLBACK_PASSWORD__<CONN_ID>``    small letters in the URL
 ``MM7_CALLBACK_NETWORKS__<CONN_ID>``
-``MM7_INBOUND_MEDIA_URI``               folder for inbound media, a path or ``file://`` (``mm7_inbound`` beside the SQLite
-                                        file, else in the working directory)
+``MM7_INBOUND_MEDIA_URI``               folder for inbound media, a path or ``file://`` (``mm7_inbound`` beside the
+                                        SQLite file, else in the working directory)
 ``MM7_HOST``, ``MM7_PORT``              address to listen on (127.0.0.1, 8080)
 ``MM7_MAX_CALLBACK_BYTES``              a longer body is answered 413 (10485760)
 ``MM7_MAX_CONCURRENT_CALLBACKS``        more at once are answered 503 (32)
@@ -25,12 +25,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.receiver.app import DEFAULT_CONN_ID
 from airflow_provider_mm7.receiver.config import MAX_BODY_BYTES, MAX_CONCURRENT, ReceiverConfig
 from airflow_provider_mm7.receiver.credentials import CallbackCredentials, parse_networks
+from airflow_provider_mm7.receiver.folder import folder_of
 
 #: Loopback: a receiver is put behind something that speaks TLS, or told deliberately to listen elsewhere.
 HOST = "127.0.0.1"
@@ -71,9 +71,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     store_url = environ.get("MM7_SQL_ALCHEMY_CONN", "").strip()
     if not store_url:
-        raise InputError(
-            "MM7_SQL_ALCHEMY_CONN", "it is not set", "Name the store, as in sqlite:////var/lib/mm7/mm7.db"
-        )
+        raise InputError("MM7_SQL_ALCHEMY_CONN", "it is not set", "Name the store, as in sqlite:////var/lib/mm7/mm7.db")
     return Settings(
         store_url=store_url,
         media_folder=_media_folder(environ.get("MM7_INBOUND_MEDIA_URI", "").strip(), store_url),
@@ -119,16 +117,7 @@ def _media_folder(uri: str, store_url: str) -> Path:
         scheme, _, database = store_url.partition(":///")
         beside = Path(database.partition("?")[0]).parent if scheme.startswith("sqlite") else Path()
         return (beside / "mm7_inbound").absolute()
-    if "://" not in uri and not uri.startswith("file:"):
-        return Path(uri).absolute()
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise InputError(
-            "MM7_INBOUND_MEDIA_URI",
-            "it is neither a path nor file:///...",
-            "Object stores are reached by `airflow mm7 receiver`",
-        )
-    return Path(unquote(parts.path))
+    return folder_of(uri, field="MM7_INBOUND_MEDIA_URI")
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:

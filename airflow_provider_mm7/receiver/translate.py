@@ -46,53 +46,51 @@ _SUFFIXES = {
 }
 
 #: Charset names of WAP and of GSM handsets that Python does not know.
-_CHARSETS = {"iso-10646-ucs-2": "utf-16", "ucs-2": "utf-16", "ucs2": "utf-16", "csunicode": "utf-16"}
+_WAP_CHARSETS = {"iso-10646-ucs-2": "utf-16", "ucs-2": "utf-16", "ucs2": "utf-16", "csunicode": "utf-16"}
+
+#: Not charsets of text that people write, and some of them slow or large to undo.
+_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 
 #: What no database column takes: NUL (PostgreSQL) and halves of surrogate pairs (UTF-8).
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def new_report(conn_id: str, envelope: Envelope) -> NewReport | None:
-    """Return the row of a delivery report or read reply; None when it lacks the MessageID that it reports on.
+def new_report(conn_id: str, message: DeliveryReportReq | ReadReplyReq, transaction_id: str | None) -> NewReport:
+    """Return the row of a delivery report or read reply.
 
     :param conn_id: the connection that the callback came in on.
-    :param envelope: holds a DeliveryReportReq or ReadReplyReq.
+    :param message: the report.
+    :param transaction_id: of the request that carried it.
     """
-    message = envelope.message
-    if not isinstance(message, DeliveryReportReq | ReadReplyReq):
-        raise TypeError(type(message).__name__)
-    message_id = clean(message.message_id)
-    if not message_id:
-        return None
     delivery = isinstance(message, DeliveryReportReq)
     return NewReport(
         kind=ReportKind.DELIVERY if delivery else ReportKind.READ,
         conn_id=conn_id,
-        message_id=message_id,
+        message_id=message.message_id,
         recipient=_plain(message.recipient),
         sender=_plain(message.sender),
         mm_status=MMStatus.parse(message.mm_status or "").name,
-        mm_status_raw=clean(message.mm_status),
+        mm_status_raw=message.mm_status,
         date=_utc(message.date if isinstance(message, DeliveryReportReq) else message.timestamp),
-        status_text=clean(message.status_text),
-        mm_status_extension=clean(message.mm_status_extension) if isinstance(message, DeliveryReportReq) else None,
-        transaction_id=clean(envelope.transaction_id),
+        status_text=message.status_text,
+        mm_status_extension=message.mm_status_extension if isinstance(message, DeliveryReportReq) else None,
+        transaction_id=transaction_id,
     )
 
 
-def new_inbound(conn_id: str, envelope: Envelope, store_part: Callable[[str, Part], str]) -> NewInbound:
+def new_inbound(
+    conn_id: str, message: DeliverReq, envelope: Envelope, store_part: Callable[[str, Part], str]
+) -> NewInbound:
     """Store the media of a message from a handset and return its row.
 
     The names are made from the message's digest: the same callback come again writes the same bytes to the same names.
 
     :param conn_id: the connection that the callback came in on.
-    :param envelope: holds a DeliverReq.
+    :param message: the message.
+    :param envelope: what carried it.
     :param store_part: puts a part under a name of our making and returns its URI.
     :raises Exception: whatever ``store_part`` raised.
     """
-    message = envelope.message
-    if not isinstance(message, DeliverReq):
-        raise TypeError(type(message).__name__)
     hashes = [hashlib.sha256(part.body).hexdigest() for part in envelope.parts]
     digest = _digest(conn_id, envelope, message, hashes)
     parts = []
@@ -142,10 +140,12 @@ def clean(value: str | None) -> str | None:
 
 def _decoded(part: Part) -> str:
     name = _header(part).get_content_charset("utf-8")
-    for charset in (_CHARSETS.get(name, name), "utf-8"):
+    for charset in (_WAP_CHARSETS.get(name, name), "utf-8"):
         try:
-            return codecs.decode(part.body, charset).removeprefix("\ufeff")
-        except (LookupError, ValueError, TypeError):
+            if codecs.lookup(charset).name not in _NO_CHARSETS:
+                # bytes.decode, not codecs.decode: that would also unpack ``charset=zlib``.
+                return part.body.decode(charset).removeprefix("\ufeff")
+        except (LookupError, ValueError):
             continue
     # Every byte means something here; a wrong letter is better than a lost message.
     return part.body.decode("cp1252", "replace")

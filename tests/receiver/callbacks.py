@@ -21,7 +21,7 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256)) * 40 + b"\r\n--in
 XML = 'text/xml; charset="utf-8"'
 
 
-def authorization(login: str = "vasp", password: str = "secret", charset: str = "utf-8") -> str:  # noqa: S107
+def authorization(login: str = "vasp", password: str = "secret", charset: str = "utf-8") -> str:
     return "Basic " + base64.b64encode(f"{login}:{password}".encode(charset)).decode()
 
 
@@ -85,11 +85,10 @@ def deliver(
         transaction_id=transaction_id,
     )
     parts = [
-        (b'Content-Type: application/smil\r\nContent-ID: <smil>\r\n', b"<smil><body/></smil>"),
+        (b"Content-Type: application/smil\r\nContent-ID: <smil>\r\n", b"<smil><body/></smil>"),
         (f"Content-Type: text/plain; charset={charset}\r\nContent-ID: <t>\r\n".encode(), text),
         (
-            b"Content-Type: image/gif\r\nContent-ID: <g>\r\nContent-Location: dot.gif\r\n"
-            b"Content-Transfer-Encoding: base64\r\n",
+            b"Content-Type: image/gif\r\nContent-ID: g\r\nContent-Location: x.gif\r\nContent-Transfer-Encoding: base64\r\n",
             base64.encodebytes(GIF),
         ),
         (b"Content-Type: image/jpeg\r\nContent-ID: <j>\r\nContent-Transfer-Encoding: binary\r\n", JPEG),
@@ -99,7 +98,7 @@ def deliver(
     outer = boundary.encode()
     body = (
         b"--" + outer + b"\r\nContent-Type: text/xml; charset=utf-8\r\nContent-ID: <soap>\r\n\r\n" + soap + b"\r\n"
-        b"--" + outer + b"\r\nContent-Type: multipart/related; boundary=" + inner + b"; start=\"<smil>\"\r\n"
+        b"--" + outer + b"\r\nContent-Type: multipart/related; boundary=" + inner + b'; start="<smil>"\r\n'
         b"Content-ID: <content>\r\n\r\n" + content + b"--" + inner + b"--\r\n"
         b"--" + outer + b"--\r\n"
     )

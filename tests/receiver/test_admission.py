@@ -105,7 +105,9 @@ async def test_the_body_of_a_stranger_is_not_read_before_the_401(rig: Rig) -> No
 
 async def test_each_connection_has_its_own_credentials(rig: Rig) -> None:
     async with rig.client() as client:
-        answer = await client.post(f"{URL}/carrier_b", content=callbacks.report(), headers=callbacks.headers(login="b", password="bb"))
+        answer = await client.post(
+            f"{URL}/carrier_b", content=callbacks.report(), headers=callbacks.headers(login="b", password="bb")
+        )
     assert answer.status_code == 200
     assert rig.store.reports()[0].conn_id == "carrier_b"
 

@@ -53,7 +53,14 @@ KNOWN = CallbackCredentials(login="vasp", password="secret")
 
 @pytest.mark.parametrize(
     ("login", "password"),
-    [("vasp", "secret"), ("vasp", "a:b:c"), ("vasp", "p%40ss /+&?#=\"'"), ("jürgen", "grün"), ("名", "密码"), ("v", " ")],
+    [
+        ("vasp", "secret"),
+        ("vasp", "a:b:c"),
+        ("vasp", "p%40ss /+&?#=\"'"),
+        ("jürgen", "grün"),
+        ("名", "密码"),
+        ("v", " "),
+    ],
 )
 @pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
 def test_the_right_pair_is_accepted_in_both_charsets(login: str, password: str, charset: str) -> None:
