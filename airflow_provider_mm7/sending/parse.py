@@ -36,9 +36,7 @@ def parse_list(value: object, *, field: str) -> tuple[str, ...]:
             # str() of a Python list, which is what Jinja renders, differs from JSON in its quotes only.
             value = json.loads(text if '"' in text else text.replace("'", '"'))
         except ValueError:
-            raise InputError(
-                field, "begins like a list but is not one", "Give a list, or numbers with commas"
-            ) from None
+            raise InputError(field, "begins like a list but is not one", "Give a list, or numbers with commas") from None
     if not isinstance(value, Iterable) or isinstance(value, (bytes, dict)):
         raise InputError(field, f"is {_kind(value)}", "Give one string or a list of strings")
     items = tuple(value)

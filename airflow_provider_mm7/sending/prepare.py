@@ -149,5 +149,7 @@ def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -
 
 
 def _addresses(recipients: Sequence[Recipient]) -> Recipients:
-    by_role = {role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES}
+    by_role = {
+        role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES
+    }
     return Recipients(**by_role)
