@@ -254,13 +254,15 @@ class Receiver:
 
     def _store_word(self) -> str:
         try:
-            self.store().check()
+            check = self.store().check()
         except StoreNotMigrated:
             return "not migrated"
         except Exception as exc:
             log.error("health: %s", _without_values(exc))  # noqa: TRY400
             return "unavailable"
-        return "ok"
+        if check.revision != check.head:
+            return "not migrated"
+        return "ok" if check.writable else "not writable"
 
 
 def create_app(

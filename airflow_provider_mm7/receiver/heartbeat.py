@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from airflow_provider_mm7.exceptions import StoreError
-
 log = logging.getLogger(__name__)
 
 
@@ -19,6 +17,10 @@ class HeartbeatStore(Protocol):
 
     def heartbeat(self, kind: str, host: str, pid: int) -> None:
         """Note that a component of this kind runs here."""
+        ...
+
+    def sign_off(self, kind: str, host: str, pid: int) -> None:
+        """Note that it ends."""
         ...
 
 
@@ -54,13 +56,15 @@ class Heartbeat:
             thread.join()
 
     def _run(self) -> None:
-        host, pid = socket.gethostname(), os.getpid()
-        while True:
-            try:
-                self._store().heartbeat("receiver", host, pid)
-            except StoreError as exc:
-                log.warning("no sign of life could be left in the store: %s", type(exc).__name__)
-            except Exception as exc:
-                log.exception("no sign of life could be left in the store: %s", type(exc).__name__, exc_info=False)
-            if self._stopped.wait(self._interval_s):
-                return
+        me = ("receiver", socket.gethostname(), os.getpid())
+        while not self._stopped.is_set():
+            self._say(lambda: self._store().heartbeat(*me))
+            self._stopped.wait(self._interval_s)
+        self._say(lambda: self._store().sign_off(*me))
+
+    def _say(self, words: Callable[[], None]) -> None:
+        try:
+            words()
+        except Exception as exc:
+            # Callbacks are served whether or not anybody hears that they are; the texts of foreign errors may quote.
+            log.warning("no sign of life could be left in the store: %s", type(exc).__name__)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from email.message import Message as HeaderReader
 
 from airflow_provider_mm7.protocol.messages import Address, DeliverReq, DeliveryReportReq, ReadReplyReq
+from airflow_provider_mm7.protocol.mime import parse_parameters
 from airflow_provider_mm7.protocol.parts import Envelope, Part
 from airflow_provider_mm7.protocol.statuses import MMStatus
 from airflow_provider_mm7.store.types import InboundPart, NewInbound, NewReport, ReportKind
@@ -50,9 +49,6 @@ _WAP_CHARSETS = {"iso-10646-ucs-2": "utf-16", "ucs-2": "utf-16", "ucs2": "utf-16
 
 #: Not charsets of text that people write, and some of them slow or large to undo.
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
-
-#: What no database column takes: NUL (PostgreSQL) and halves of surrogate pairs (UTF-8).
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def new_report(conn_id: str, message: DeliveryReportReq | ReadReplyReq, transaction_id: str | None) -> NewReport:
@@ -98,9 +94,9 @@ def new_inbound(
         uri = store_part(f"{digest[:2]}/{digest}/{index:03d}{_suffix(part)}", part)
         parts.append(
             InboundPart(
-                content_type=clean(part.content_type) or "application/octet-stream",
-                content_id=clean(part.content_id),
-                content_location=clean(part.content_location or part.name),
+                content_type=part.content_type or "application/octet-stream",
+                content_id=part.content_id,
+                content_location=part.content_location or part.name,
                 size=len(part.body),
                 sha256=sha256,
                 uri=uri,
@@ -109,14 +105,14 @@ def new_inbound(
     return NewInbound(
         conn_id=conn_id,
         digest=digest,
-        transaction_id=clean(envelope.transaction_id),
+        transaction_id=envelope.transaction_id,
         sender=_plain(message.sender),
         recipients=tuple(filter(None, map(_plain, message.recipients.all))),
-        subject=clean(message.subject),
-        linked_id=clean(message.linked_id),
+        subject=message.subject,
+        linked_id=message.linked_id,
         date=_utc(message.timestamp),
         text=joined_text(envelope.parts),
-        priority=clean(message.priority),
+        priority=message.priority,
         parts=tuple(parts),
     )
 
@@ -127,19 +123,11 @@ def joined_text(parts: Iterable[Part]) -> str | None:
     :param parts: the leaves in the order of the wire.
     """
     texts = [_decoded(part) for part in parts if _media_type(part) == "text/plain"]
-    return clean("\n".join(texts)) if texts else None
-
-
-def clean(value: str | None) -> str | None:
-    """Return text with what no database takes replaced by U+FFFD.
-
-    :param value: text from a peer.
-    """
-    return None if value is None else _UNSTORABLE.sub("\ufffd", value)
+    return "\n".join(texts) if texts else None
 
 
 def _decoded(part: Part) -> str:
-    name = _header(part).get_content_charset("utf-8")
+    name = parse_parameters(part.content_type)[1].get("charset", "utf-8").lower()
     for charset in (_WAP_CHARSETS.get(name, name), "utf-8"):
         try:
             if codecs.lookup(charset).name not in _NO_CHARSETS:
@@ -166,12 +154,6 @@ def _digest(conn_id: str, envelope: Envelope, message: DeliverReq, hashes: list[
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def _header(part: Part) -> HeaderReader:
-    header = HeaderReader()
-    header["Content-Type"] = _UNSTORABLE.sub("", part.content_type).replace("\r", "").replace("\n", " ")
-    return header
-
-
 def _media_type(part: Part) -> str:
     return part.content_type.partition(";")[0].strip().lower()
 
@@ -181,7 +163,7 @@ def _suffix(part: Part) -> str:
 
 
 def _plain(address: Address | None) -> str | None:
-    return clean(address.plain) if address is not None else None
+    return address.plain if address is not None else None
 
 
 def _utc(value: datetime | None) -> datetime | None:
