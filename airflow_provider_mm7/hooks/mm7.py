@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -44,9 +44,9 @@ Media = Content | Sequence[Part] | None
 class MM7Hook(BaseHook):
     """Speaks MM7 to the MMSC of a connection.
 
-    One request each; nothing is recorded and nothing is repeated. For messages that must be sent once and only once, use
-    :class:`~airflow_provider_mm7.operators.mm7.SendMMSOperator`, which keeps a ledger. The hook may be used in ``with``,
-    which closes its HTTP connections at the end.
+    One request each; nothing is recorded and nothing is repeated. For messages that must be sent once and only once,
+    use :class:`~airflow_provider_mm7.operators.mm7.SendMMSOperator`, which keeps a ledger. The hook may be used in
+    ``with``, which closes its HTTP connections at the end.
 
     :param mm7_conn_id: id of a connection of type ``mm7``.
     """
@@ -78,6 +78,11 @@ class MM7Hook(BaseHook):
         settings = ConnectionSettings.from_connection(self.get_connection(self.mm7_conn_id))
         mask_secrets(settings.secrets)
         return settings
+
+    @property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """The connection's own verdicts per status code."""
+        return self.settings.verdicts
 
     def get_conn(self) -> MMSCClient:
         """Return the pooled HTTP client for the MMSC; the same one every time."""
@@ -175,7 +180,7 @@ class MM7Hook(BaseHook):
         )
 
     def _check(self, status: Status, name: str, transaction_id: str) -> None:
-        verdict = protocol.verdict(status.status_code, self.settings.verdicts)
+        verdict = protocol.verdict(status.status_code, self.verdicts)
         if verdict in (Verdict.ACCEPTED, Verdict.PARTIAL):
             return
         kind = RetryableStatusError if verdict is Verdict.RETRY else PermanentStatusError

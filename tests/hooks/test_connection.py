@@ -193,7 +193,7 @@ def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:
         ("status_overrides", {"3000": "later"}),
         ("status_overrides", {"3000": 1}),
         ("status_overrides", "[3000]"),
-        ("callback_networks", "10.0.0.1/8"),
+        ("callback_networks", "10.0.0.0/33"),
         ("callback_networks", "[10"),
         ("callback_networks", [1]),
         ("callback_networks", {"a": "b"}),
@@ -230,12 +230,12 @@ def test_a_slip_in_a_sending_field_does_not_close_the_callbacks() -> None:
         conn_id="c",
         conn_type="mm7",
         extra=json.dumps(
-            {"auth": "?", "callback_login": "cb", "callback_password": " s p ", "callback_networks": "::1"}
+            {"auth": "?", "callback_login": "cb", "callback_password": " s p ", "callback_networks": "::1,10.0.0.1/8"}
         ),
     )
     read = CallbackSettings.from_connection(conn)
     assert (read.login, read.password) == ("cb", " s p ")
-    assert read.networks == (ipaddress.ip_network("::1"),)
+    assert read.networks == (ipaddress.ip_network("::1"), ipaddress.ip_network("10.0.0.0/8"))
 
 
 def test_secrets_are_in_no_repr_and_no_error() -> None:
