@@ -10,7 +10,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
-from airflow_provider_mm7.store._standin import number_key
+from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
