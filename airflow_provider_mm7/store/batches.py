@@ -11,7 +11,15 @@ from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NO_REPORT, NOT_BY_ITSELF, batch, batch_count, submission
+from airflow_provider_mm7.store.tables import (
+    CLAIMABLE,
+    DUE_NOW,
+    NO_REPORT,
+    NOT_BY_ITSELF,
+    batch,
+    batch_count,
+    submission,
+)
 from airflow_provider_mm7.store.text import clean, identifier
 from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
 

@@ -124,9 +124,7 @@ class Claims(Base):
 
         def give_back(connection: sa.Connection) -> int:
             chosen = (submission.c.id.in_(ids), SENDING, submission.c.owner_token == claimant.token)
-            return self._move(
-                connection, chosen, State.PLANNED, not_before=DUE_NOW, attempts=submission.c.attempts - 1
-            )
+            return self._move(connection, chosen, State.PLANNED, not_before=DUE_NOW, attempts=submission.c.attempts - 1)
 
         return self._db.write(give_back)
 
@@ -147,9 +145,7 @@ class Claims(Base):
                 .order_by(submission.c.id)
             )
             held = [
-                row
-                for row in connection.execute(query.with_for_update(key_share=True))
-                if row.transaction_id in shared
+                row for row in connection.execute(query.with_for_update(key_share=True)) if row.transaction_id in shared
             ]
             if held:
                 connection.execute(
@@ -163,9 +159,7 @@ class Claims(Base):
 
         return self._db.write(part)
 
-    def settle(
-        self, batch_id: str, settlements: Iterable[Settlement], *, retry_after_s: float | None = None
-    ) -> int:
+    def settle(self, batch_id: str, settlements: Iterable[Settlement], *, retry_after_s: float | None = None) -> int:
         """Record what became of claimed rows, all in one commit. Safe to repeat after an error.
 
         Rows that are `accepted` already stay as they are; reports that came before the acceptance are applied.
@@ -272,9 +266,7 @@ class Claims(Base):
         return [
             (
                 row.owner_token,
-                None
-                if row.token is None
-                else Owner(token=row.token, host=row.host, pid=row.pid, started=row.started),
+                None if row.token is None else Owner(token=row.token, host=row.host, pid=row.pid, started=row.started),
             )
             for row in rows
         ]

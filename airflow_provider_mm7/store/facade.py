@@ -22,6 +22,7 @@ from airflow_provider_mm7.store.reports import Reports
 from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import StoreCheck
 
+
 class Store(Batches, Claims, Reports, InboundMessages, Components, Pruning):
     """The ledger of what was sent and what came back.
 

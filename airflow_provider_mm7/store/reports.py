@@ -74,9 +74,7 @@ class Reports(Base):
                 if results[-1]:
                     fresh[digest] = row
             if fresh:
-                connection.execute(
-                    sa.insert(report_event), [_event(digest, row) for digest, row in fresh.items()]
-                )
+                connection.execute(sa.insert(report_event), [_event(digest, row) for digest, row in fresh.items()])
                 board = Board(connection, {row.message_id for row in fresh.values()})
                 for row in fresh.values():
                     board.put(row)
