@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -33,8 +33,6 @@ UNREACHED_LIMIT = 3
 OTHERS_POLL_S = 1.0
 #: Seconds that a claim outlives the longest possible exchange.
 LEASE_MARGIN_S = 30.0
-#: Seconds until a retry may be claimed: longer than any run, since the next run makes it due by itself.
-NEXT_RUN_S = 7 * 86_400.0
 #: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
 RECORD_ATTEMPTS = 5
 RECORD_PAUSE_S = 0.2
@@ -125,7 +123,7 @@ class Engine:
         :raises StoreUnavailable: answers could not be recorded; what was in flight becomes unknown.
         """
         self._recover(batch_id)
-        self.store.make_due(batch_id)
+        self.store.requeue_retries(batch_id)
         self._send(batch_id)
         deadline = time.monotonic() + self.lease_s
         while not self._halt.is_set() and self.store.summary(batch_id).sending and time.monotonic() < deadline:
@@ -160,7 +158,7 @@ class Engine:
                     in_flight += len(group)
                 if not in_flight:
                     return
-                in_flight -= self._settle(workers.take(), workers)
+                in_flight -= self._settle(batch_id, workers.take(), workers)
         except BaseException:
             # Nothing that still waits may leave once its answer cannot be recorded.
             self._halt.set()
@@ -207,26 +205,28 @@ class Engine:
             log.exception("an exchange with the MMSC ended in an unforeseen error")
             return failed(group, OutcomeUnknown(f"unforeseen {type(exc).__name__}"))
 
-    def _settle(self, jobs: Sequence[_Job], workers: _Workers) -> int:
+    def _settle(self, batch_id: str, jobs: Sequence[_Job], workers: _Workers) -> int:
         """Record what was answered, in one commit, and return how many submissions are no longer in flight."""
         settlements: list[Settlement] = []
         untried: list[int] = []
+        lost = 0
         for job in jobs:
             if job.outcome.untried:
                 untried += [item.id for item in job.group]
             elif job.outcome.split:
-                for single in job.group:
-                    transaction_id = _new_transaction_id()
-                    self.store.set_transaction([single.id], transaction_id)
-                    workers.put([replace(single, transaction_id=transaction_id)])
+                singles = self.store.split(batch_id, job.group, transaction_id=_new_transaction_id)
+                for single in singles:
+                    workers.put([single])
+                # Rows that somebody else settled meanwhile are no longer ours.
+                lost += len(job.group) - len(singles)
             settlements += job.outcome.settlements
         if settlements:
-            self._record(settlements)
+            self._record(batch_id, settlements)
         if untried:
             self.store.release(untried, self._owner)
-        return len(settlements) + len(untried)
+        return len(settlements) + len(untried) + lost
 
-    def _record(self, settlements: Sequence[Settlement]) -> None:
+    def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
         """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""
         try:
             for attempt in Retrying(
@@ -236,7 +236,7 @@ class Engine:
                 reraise=True,
             ):
                 with attempt:
-                    self.store.settle(settlements, retry_after_s=NEXT_RUN_S)
+                    self.store.settle(batch_id, settlements)
         except StoreUnavailable:
             accepted = [item.message_id for item in settlements if item.state is State.ACCEPTED]
             log.exception("answers could not be recorded; MessageIDs accepted meanwhile: %s", accepted)

@@ -42,8 +42,7 @@ def send(
     """
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
     by_number = {item.number: item for item in prepared.recipients}
-    store.withdraw(batch.batch_id, keep=by_number.keys())
-    store.plan(batch.batch_id, (NewSubmission(recipient=number) for number in by_number))
+    store.replan(batch.batch_id, (NewSubmission(recipient=number) for number in by_number))
     if on_batch is not None:
         on_batch(batch.batch_id)
 

@@ -185,9 +185,7 @@ def lock_names(connection: sa.Connection, names: set[int]) -> None:
     """Hold PostgreSQL advisory locks until the transaction ends, taken in order. SQLite has one writer already."""
     if names and connection.dialect.name == "postgresql":
         connection.execute(
-            sa.text(
-                "SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"
-            ),
+            sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
             {"class": ADVISORY_CLASS, "names": sorted(names)},
         )
 

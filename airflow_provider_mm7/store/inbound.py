@@ -75,7 +75,7 @@ class InboundMessages(Base):
 
         return self._db.write(store)
 
-    def kept_aside(self, limit: int = 100, *, after_id: int = 0) -> list[Aside]:
+    def aside(self, limit: int = 100, *, after_id: int = 0) -> list[Aside]:
         """Give callbacks that could not be read, in the order in which they came."""
         query = sa.select(aside).where(aside.c.id > after_id).order_by(aside.c.id).limit(limit)
         rows = self._db.read(lambda connection: connection.execute(query).all())

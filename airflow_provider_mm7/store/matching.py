@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store._standin import is_ambiguous, is_final
+from airflow_provider_mm7.protocol.statuses import MMStatus, Outcome, is_final
 from airflow_provider_mm7.store.base import IN_LIST, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import lock_names
@@ -56,7 +56,8 @@ class ReportRow:
 
         Of two with one date, one that says what happened goes before one that does not.
         """
-        return is_final(self.mm_status), self.date or self.received_at, not is_ambiguous(self.mm_status)
+        status = MMStatus.parse(self.mm_status)
+        return is_final(status), self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
 
 
 @dataclass(slots=True, kw_only=True)

@@ -149,6 +149,4 @@ def _forget_reports(connection: sa.Connection, reports: Sequence[sa.Row[Any]]) -
     connection.execute(sa.delete(report).where(report.c.id.in_([row.id for row in reports])))
     left = sa.select(report.c.id).where(report.c.message_id == report_event.c.message_id).exists()
     messages = sorted({row.message_id for row in reports})
-    return connection.execute(
-        sa.delete(report_event).where(report_event.c.message_id.in_(messages), ~left)
-    ).rowcount
+    return connection.execute(sa.delete(report_event).where(report_event.c.message_id.in_(messages), ~left)).rowcount

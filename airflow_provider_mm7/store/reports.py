@@ -10,7 +10,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
-from airflow_provider_mm7.store._standin import number_key
+from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
@@ -74,9 +74,7 @@ class Reports(Base):
                 if results[-1]:
                     fresh[digest] = row
             if fresh:
-                connection.execute(
-                    sa.insert(report_event), [_event(digest, row) for digest, row in fresh.items()]
-                )
+                connection.execute(sa.insert(report_event), [_event(digest, row) for digest, row in fresh.items()])
                 board = Board(connection, {row.message_id for row in fresh.values()})
                 for row in fresh.values():
                     board.put(row)

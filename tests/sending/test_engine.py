@@ -291,11 +291,11 @@ class TestTheLedgerFails:
     def test_a_moment_without_store_is_waited_out(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         real, failures = Store.settle, [1, 2]
 
-        def flaky(self: Store, settlements: list[Settlement], **options: float) -> None:
+        def flaky(self: Store, batch_id: str, settlements: list[Settlement]) -> None:
             if failures:
                 failures.pop()
                 raise StoreUnavailable("locked")
-            real(self, settlements, **options)
+            real(self, batch_id, settlements)
 
         monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
         monkeypatch.setattr(Store, "settle", flaky)

@@ -144,9 +144,7 @@ def _reports() -> None:
         _time("received_at"),
         _text("batch_id", null=True),
         sa.PrimaryKeyConstraint("id", name="pk_mm7_report"),
-        sa.UniqueConstraint(
-            "kind", "message_id", "recipient_key", name="uq_mm7_report_kind_message_id_recipient_key"
-        ),
+        sa.UniqueConstraint("kind", "message_id", "recipient_key", name="uq_mm7_report_kind_message_id_recipient_key"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_mm7_report_message_id", "mm7_report", ["message_id"])
