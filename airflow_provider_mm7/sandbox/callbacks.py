@@ -129,6 +129,12 @@ class CallbackQueue:
         with self._changed:
             return [one.as_json() for one in self._entries if one.seq > after]
 
+    def counts(self) -> dict[str, int]:
+        """How many callbacks there are, and how many are still to be settled."""
+        with self._changed:
+            waiting = sum(one.state == "scheduled" for one in self._entries)
+            return {"callbacks": len(self._entries), "callbacks_waiting": waiting}
+
     def statuses(self, message_ids: set[str]) -> dict[str, list[str]]:
         """MMStatus of the acknowledged or refused reports of each message, in order, for the page."""
         found: dict[str, list[str]] = {}

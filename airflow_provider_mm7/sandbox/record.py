@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,7 +127,7 @@ class RecordBook:
         self._keep, self._keep_bytes = keep, keep_bytes
         self._next_seq = 1
         self._records: list[Record] = []
-        self._by_message: dict[str, Record] = {}
+        self._by_message: dict[str, int] = {}
         self._heavy: dict[int, Heavy] = {}
         self._kept: deque[int] = deque()
         self._held_bytes = 0
@@ -143,12 +143,19 @@ class RecordBook:
             self._next_seq = record.seq + 1
             self._records.append(record)
             if record.message_id is not None:
-                self._by_message[record.message_id] = record
+                self._by_message[record.message_id] = record.seq
             self._heavy[record.seq] = heavy
             self._kept.append(record.seq)
             self._held_bytes += heavy.fresh_bytes
             while self._kept and (len(self._kept) > self._keep or self._held_bytes > self._keep_bytes):
-                self._held_bytes -= self._heavy.pop(self._kept.popleft()).fresh_bytes
+                self._lighten(self._kept.popleft())
+
+    def _lighten(self, seq: int) -> None:
+        """Keep the facts of a record and drop its bytes."""
+        self._held_bytes -= self._heavy.pop(seq).fresh_bytes
+        place = seq - self._records[0].seq
+        record = self._records[place]
+        self._records[place] = replace(record, leaves=tuple(leaf.light() for leaf in record.leaves))
 
     def count_unauthorized(self) -> None:
         """One more request without the right credentials; its body is not read and makes no record."""
@@ -185,7 +192,8 @@ class RecordBook:
     def find_message(self, message_id: str) -> Record | None:
         """The record of an accepted message."""
         with self._lock:
-            return self._by_message.get(message_id)
+            seq = self._by_message.get(message_id)
+            return None if seq is None else self._records[seq - self._records[0].seq]
 
     def heavy(self, seq: int) -> Heavy | None:
         """What is still kept of a record."""

@@ -22,6 +22,8 @@ from typing import Any
 CACHE_BYTES = 64 * 1024 * 1024
 #: RFC 2046 section 5.1.1 knows no bound; deeper nesting than this is no MMS.
 MAX_DEPTH = 8
+#: Characters of text that even a light record keeps.
+LIGHT_TEXT = 500
 MAX_PARTS = 200
 
 _PARSER: BytesParser[Message[str, str]] = BytesParser(policy=policy.compat32)
@@ -33,8 +35,9 @@ _HARMLESS_DEFECTS = frozenset({"MissingHeaderBodySeparatorDefect"})
 class Leaf:
     """One MIME leaf.
 
-    :ivar body: decoded bytes.
-    :ivar text: the characters of a text part, None for others.
+    :ivar size: bytes after decoding.
+    :ivar body: those bytes; None once they are no longer kept.
+    :ivar text: the characters of a text part, None for others and for long ones no longer kept.
     """
 
     content_type: str
@@ -42,9 +45,19 @@ class Leaf:
     content_location: str | None
     name: str | None
     transfer_encoding: str
-    body: bytes
+    size: int
     sha256: str
+    body: bytes | None = None
     text: str | None = None
+
+    @property
+    def media_type(self) -> str:
+        """Without parameters."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    def light(self) -> Leaf:
+        """Without its bytes, for records of which only the facts are kept."""
+        return replace(self, body=None, text=self.text if len(self.text or "") <= LIGHT_TEXT else None)
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in the record."""
@@ -53,7 +66,7 @@ class Leaf:
             "content_id": self.content_id,
             "content_location": self.content_location,
             "transfer_encoding": self.transfer_encoding,
-            "size": len(self.body),
+            "size": self.size,
             "sha256": self.sha256,
         }
         if self.name is not None:
@@ -280,6 +293,7 @@ def _leaf(part: Message[str, str], content_id: str | None, location: str | None)
         content_location=str(location).strip() if location else None,
         name=part.get_filename(),
         transfer_encoding=str(part.get("Content-Transfer-Encoding", "7bit")).strip().lower(),
+        size=len(body),
         body=body,
         sha256=hashlib.sha256(body).hexdigest(),
         text=text,

@@ -197,9 +197,8 @@ def check_content(soap: Soap, reading: Reading) -> list[Finding]:
     if hrefs and not reading.leaves:
         findings.append(Finding(status_code=_CONTENT, text="the message has no media part"))
     for leaf in reading.leaves:
-        media_type = leaf.content_type.partition(";")[0].lower()
-        if media_type not in grammar.MEDIA_TYPES:
-            findings.append(Finding(status_code=_CONTENT, text=f"media type {media_type} is not supported"))
+        if leaf.media_type not in grammar.MEDIA_TYPES:
+            findings.append(Finding(status_code=_CONTENT, text=f"media type {leaf.media_type} is not supported"))
     return findings
 
 

@@ -84,6 +84,15 @@ async def until_gone(receive: Receive) -> None:
 class Server(uvicorn.Server):
     """Ends at once when asked: connections that were promised an endless wait are cut."""
 
+    #: Called once connections are taken.
+    when_started: Callable[[], object] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.when_started is not None and self.started:
+            self.when_started()
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Take the first signal as final."""
         super().handle_exit(sig, frame)
