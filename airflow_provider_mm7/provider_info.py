@@ -2,8 +2,8 @@
 
 Valid against Airflow's ``provider_info.schema.json`` and ``provider.yaml.schema.json``. It is read at every start of
 every Airflow process, so it imports nothing heavy and holds only literals. Not here: ``plugins`` (Airflow loads that
-key only where ``lazy_load_providers`` is off, and would then meet the plugin twice; the entry point ``airflow.plugins`` is
-always loaded) and ``hook-class-names`` (the predecessor of ``connection-types``).
+key only where ``lazy_load_providers`` is off, and would then meet the plugin twice; the entry point ``airflow.plugins``
+is always loaded) and ``hook-class-names`` (the predecessor of ``connection-types``).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from airflow_provider_mm7.protocol.messages import Address, AddressKind, SenderI
 from airflow_provider_mm7.protocol.parts import MM7_NAMESPACE, MM7_VERSION, SOAP_NAMESPACE, Dialect
 
 if TYPE_CHECKING:
+    from airflow_provider_mm7.protocol import Verdict
     from airflow_provider_mm7.transport.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
@@ -208,6 +209,13 @@ class ConnectionSettings:
     def dialect(self) -> Dialect:
         """Which spelling of MM7 the MMSC speaks."""
         return Dialect(soap_namespace=self.soap_namespace, mm7_namespace=self.namespace, mm7_version=self.mm7_version)
+
+    @property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """The status overrides as :func:`airflow_provider_mm7.protocol.verdict` takes them."""
+        from airflow_provider_mm7.protocol import Verdict
+
+        return {code: Verdict[word.upper()] for code, word in self.status_overrides.items()}
 
     @property
     def sender_identification(self) -> SenderIdentification:

@@ -145,11 +145,14 @@ class Fields:
         return tuple(item.strip() for item in value if item.strip())
 
     def networks(self, field: str) -> tuple[Network, ...]:
-        """Return IP networks in CIDR notation; a bare address is a network of one."""
+        """Return IP networks in CIDR notation; a bare address is a network of one.
+
+        Host bits may be set: 203.0.113.7/24 says what is meant, and refusing it would turn reports away.
+        """
         networks = []
         for item in self.items(field):
             try:
-                networks.append(ipaddress.ip_network(item))
+                networks.append(ipaddress.ip_network(item, strict=False))
             except ValueError as exc:
                 raise self.error(field, f"{item!r} is no IP network ({exc})", "Give CIDRs, as 203.0.113.0/24") from None
         return tuple(networks)
