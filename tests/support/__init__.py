@@ -1,0 +1,3 @@
+"""Servers and fixtures that several rooms of the tests share."""
+
+from __future__ import annotations
