@@ -12,7 +12,13 @@ from threading import Lock
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_mm7.exceptions import MediaAccessDenied, MediaChanged, MediaError, MediaNotFound, MediaTooLarge
+from airflow_provider_mm7.exceptions import (
+    MediaAccessDenied,
+    MediaChanged,
+    MediaError,
+    MediaNotFound,
+    MediaTooLarge,
+)
 
 #: Bytes asked of a stream at a time: large enough to be cheap, small beside a message's limit.
 READ_CHUNK_BYTES = 256 * 1024
@@ -74,7 +80,7 @@ def refuse_size(uri: str, size: int, limit: int) -> None:
     if size > limit:
         raise MediaTooLarge(
             uri,
-            f"has {size:,} bytes, over the {limit:,} that still fit into the message",
+            f"has {size} bytes, over the limit of {limit} bytes",
             "Send a smaller object, or raise max_message_bytes of the connection if the carrier takes more",
             size=size,
             limit=limit,
@@ -95,8 +101,8 @@ def read_exactly(stream: BinaryIO, uri: str, size: int) -> bytes:
         wanted -= len(chunk)
     body = b"".join(chunks)
     if len(body) != size:
-        came = f"{len(body):,} came" if len(body) < size else "more came"
-        raise changed(uri, f"{size:,} bytes were announced and {came}")
+        came = f"{len(body)} came" if len(body) < size else "more came"
+        raise changed(uri, f"{size} bytes were announced and {came}")
     return body
 
 
@@ -206,6 +212,8 @@ class CachedSource:
             if found is None:
                 found = self._source.fetch(uri, limit=limit)
                 self._keep(found)
+            with self._lock:
+                self._fetching.pop(uri, None)
         refuse_size(uri, len(found.body), limit)
         return found
 
@@ -218,7 +226,6 @@ class CachedSource:
 
     def _keep(self, found: MediaObject) -> None:
         with self._lock:
-            self._fetching.pop(found.uri, None)
             if len(found.body) > self._max_bytes:
                 return
             self._held[found.uri] = found

