@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from airflow_provider_mm7.exceptions import InputError
+from airflow_provider_mm7.exceptions import AddressError, InputError
 from airflow_provider_mm7.media import MediaSource, auto_smil, build_parts, check_size, validate_smil
 from airflow_provider_mm7.protocol import (
     Address,
@@ -54,9 +54,7 @@ class Prepared:
         )
 
 
-def prepare(
-    draft: Draft, profile: Profile, source: MediaSource, *, now: datetime, log: Callable[[str], None] | None = None
-) -> Prepared:
+def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetime) -> Prepared:
     """Check a draft, read its media and encode it.
 
     :param source: reads media by URI.
@@ -92,12 +90,12 @@ def check_recipients(draft: Draft, profile: Profile) -> tuple[tuple[Recipient, .
     duplicates = 0
     for role in ROLES:
         for index, value in enumerate(getattr(draft, role)):
-            number, warning = normalise_number(
-                value,
-                number_format=profile.number_format,
-                strict=profile.strict_numbers,
-                field=f"{role}[{index}]",
-            )
+            try:
+                number, warning = normalise_number(
+                    value, number_format=profile.number_format, strict=profile.strict_numbers
+                )
+            except AddressError as exc:
+                raise AddressError(f"{role}[{index}]", exc.problem, exc.remedy) from None
             if warning:
                 warnings.append(warning)
             if number in found:

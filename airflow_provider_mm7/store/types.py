@@ -160,7 +160,7 @@ class NewReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The effective report of one (message_id, recipient): a final one before an interim, then the newest by its date."""
+    """The effective report of one (message_id, recipient): a final one before an interim, then the newest."""
 
     kind: ReportKind
     message_id: str
@@ -196,6 +196,8 @@ class DeliverySummary:
     #: planned, retry or sending: may still become accepted.
     unsent: int
     by_status: dict[str, int]
+    #: newest change of a submission of the batch (planned, claimed or settled; reports do not count). None: not known.
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

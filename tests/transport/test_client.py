@@ -127,6 +127,12 @@ def take_and_wait(peer: Exchange) -> None:
     peer.server.released.wait(20)
 
 
+def plain_http(peer: Exchange) -> None:
+    """Answer a TLS client's hello as an HTTP server does."""
+    peer.sock.recv(1)
+    peer.sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
 def half_an_answer(peer: Exchange) -> None:
     peer.read()
     body = accepted()
@@ -273,7 +279,7 @@ def test_a_certificate_can_be_trusted(
 
 
 def test_a_plain_server_behind_https_is_a_tls_error() -> None:
-    with scripted(answering("200 OK", b"")) as server:
+    with scripted(plain_http) as server:
         url = server.url.replace("http:", "https:")
         with client(url) as mmsc, pytest.raises(TlsFailed):
             mmsc.exchange(SMALL)
@@ -325,7 +331,7 @@ class TestProbe:
     def test_tells_dns_refused_tls_and_silence_apart(self) -> None:
         assert probe(Endpoint(url="http://mmsc.invalid/mm7")).reach is Reach.DNS
         assert probe(Endpoint(url=f"http://127.0.0.1:{free_port()}/")).reach is Reach.REFUSED
-        with scripted(answering("200 OK", b"")) as server:
+        with scripted(plain_http) as server:
             assert probe(Endpoint(url=server.url.replace("http:", "https:"))).reach is Reach.TLS
         with scripted(take_and_wait) as server:
             assert probe(Endpoint(url=server.url, read_timeout_s=0.3)).reach is Reach.LOST
