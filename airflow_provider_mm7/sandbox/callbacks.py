@@ -161,6 +161,9 @@ class CallbackQueue:
         with self._changed:
             for one in self._entries:
                 one.state = "cancelled"
+                if one.first_attempt is not None and not one.attempts:
+                    one.first_attempt.set_result(None)
+                    one.first_attempt = None
             self._entries.clear()
             self._with_body.clear()
             self._due.clear()

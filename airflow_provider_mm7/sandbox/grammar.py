@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 #: MM7Version values of Rel-5 and Rel-6 (TS 23.140 annex L, ``versionType``).
 VERSIONS = frozenset(
@@ -73,12 +74,19 @@ class Rule:
     needs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a __dict__
 class ComplexType:
     """Children of an element: in this order, or (``choice``) in any order and number, at least one."""
 
     rules: tuple[Rule, ...]
     choice: bool = False
+    #: A choice of which only one may be there.
+    single: bool = False
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Place of each name."""
+        return {rule.name: place for place, rule in enumerate(self.rules)}
 
 
 def _empty(
@@ -188,7 +196,7 @@ TYPES: dict[str, ComplexType] = {
     ),
     "Recipients": ComplexType(rules=_ADDRESS_LISTS, choice=True),
     "Addresses": ComplexType(rules=(*_ADDRESSES, _EXTENSION), choice=True),
-    "Address": ComplexType(rules=_ADDRESSES, choice=True),
+    "Address": ComplexType(rules=_ADDRESSES, choice=True, single=True),
     "PreferredChannels": ComplexType(
         rules=(Rule(name="DeliverUsing", check=_one_of("SMS", "MMS", "WAPPUSH"), required=True, many=True),)
     ),

@@ -64,12 +64,12 @@ class Script:
         return replace(ORDINARY, name=scenario.name) if seen >= scenario.times else scenario
 
     def choose(self, recipients: tuple[str, ...]) -> Scenario:
-        """The answer to a request for these recipients: the first that is not ordinary decides."""
-        for number in recipients:
-            scenario = scenario_of_number(number)
+        """The answer to a request for these recipients: the first that wants no plain success decides."""
+        played = [(number, scenario_of_number(number)) for number in recipients]
+        for number, scenario in played:
             if scenario.behaviour is not Behaviour.ANSWER or scenario.status_code != 1000:
                 return self.turn_of(number, scenario)
-        return ORDINARY
+        return next((scenario for _, scenario in played if scenario is not ORDINARY), ORDINARY)
 
 
 def parse_script(items: Any) -> list[Scenario]:

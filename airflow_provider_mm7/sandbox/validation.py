@@ -123,7 +123,7 @@ def check_request(soap: Soap) -> list[Finding]:
 def _check_children(parent: etree._Element, kind: ComplexType, namespace: str) -> Iterator[Finding]:
     """Walk one sequence or choice."""
     where = _split_name(parent)[1]
-    order = {rule.name: place for place, rule in enumerate(kind.rules)}
+    order = kind.order
     counts = dict.fromkeys(order, 0)
     place, last = -1, ""
     for child in _elements(parent):
@@ -146,6 +146,8 @@ def _check_children(parent: etree._Element, kind: ComplexType, namespace: str) -
             yield Finding(status_code=_CORRUPT, text=f"{where} has no {rule.name}")
     if kind.choice and not any(counts.values()):
         yield Finding(status_code=_CORRUPT, text=f"{where} is empty")
+    if kind.single and sum(counts.values()) > 1:
+        yield Finding(status_code=_CORRUPT, text=f"{where} holds more than one address")
 
 
 def _check_element(element: etree._Element, rule: Rule, namespace: str) -> Iterator[Finding]:

@@ -65,9 +65,10 @@ class RunningSandbox:
 
     def settled_reports(self, count: int) -> list[dict[str, Any]]:
         """Wait until there are so many callbacks and none is on its way."""
-        return wait_for(
+        settled: list[dict[str, Any]] = wait_for(
             self.reports, lambda sent: len(sent) >= count and all(one["state"] != "scheduled" for one in sent)
         )
+        return settled
 
     def script(self, *items: dict[str, Any]) -> None:
         """Force the answers to the next requests."""
@@ -103,11 +104,18 @@ def wait_for(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
     return seen
 
 
-@pytest.fixture
-def sandbox() -> Iterator[RunningSandbox]:
-    """A sandbox without callbacks."""
+@pytest.fixture(scope="session")
+def one_sandbox() -> Iterator[RunningSandbox]:
+    """The sandbox behind :func:`sandbox`, started once."""
     with RunningSandbox() as running:
         yield running
+
+
+@pytest.fixture
+def sandbox(one_sandbox: RunningSandbox) -> RunningSandbox:
+    """A sandbox without callbacks that has received nothing yet."""
+    one_sandbox.clear()
+    return one_sandbox
 
 
 @pytest.fixture
