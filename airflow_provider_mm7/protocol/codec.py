@@ -1,0 +1,150 @@
+"""The public doors: bytes to an Envelope, a message to a Payload."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from airflow_provider_mm7.exceptions import InputError, MultipartError
+from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder
+from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
+from airflow_provider_mm7.protocol.messages import ContentRef, Message, SubmitRsp
+from airflow_provider_mm7.protocol.mime import parse_parameters, strip_id
+from airflow_provider_mm7.protocol.multipart import Entity, read_entity
+from airflow_provider_mm7.protocol.parts import Dialect, Envelope, Part, Payload
+from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER
+from airflow_provider_mm7.protocol.soap import read_soap, write_soap
+
+_XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
+_SOAP_CONTENT_TYPE = 'text/xml; charset="utf-8"'
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMITS) -> Envelope:
+    """Read one MM7 message.
+
+    :param body: body of an HTTP request or answer.
+    :param content_type: its Content-Type; None, or one that does not fit, leaves it to the body: what begins with
+        ``--`` is a multipart.
+    :param limits: bounds on what is read.
+    :raises ProtocolError: it is not MM7, or it is hostile.
+    """
+    if len(body) > limits.body_bytes:
+        raise exceeded("body_bytes", limits.body_bytes)
+    if content_type and len(content_type) > limits.header_bytes:
+        raise exceeded("header_bytes", limits.header_bytes)
+    media_type, parameters = parse_parameters(content_type or "")
+    start = _first_bytes(body)
+    boundary = parameters.get("boundary", "").encode()
+    if start != b"--" and not (media_type.startswith("multipart/") and (start[:1] != b"<" or boundary in body)):
+        message, transaction_id, dialect = read_soap(body, charset=parameters.get("charset"), limits=limits)
+        return Envelope(message=message, transaction_id=transaction_id, dialect=dialect)
+    if not content_type or not media_type.startswith("multipart/"):
+        content_type = "multipart/related"
+    leaves = list(read_entity(body, content_type, limits=limits).leaves())
+    root = _root(leaves, strip_id(parameters.get("start", "")))
+    message, transaction_id, dialect = read_soap(root.body, charset=root.parameters.get("charset"), limits=limits)
+    parts = tuple(
+        Part(
+            content_type=leaf.content_type,
+            body=leaf.body,
+            content_id=leaf.content_id,
+            content_location=leaf.content_location,
+            name=leaf.name,
+        )
+        for leaf in leaves
+        if leaf is not root
+    )
+    return Envelope(message=message, transaction_id=transaction_id, parts=parts, dialect=dialect)
+
+
+def _root(leaves: list[Entity], start: str) -> Entity:
+    """Find the SOAP part: the one that ``start`` names, else the first that is XML, else the first (RFC 2387)."""
+    if not leaves:
+        raise MultipartError("the multipart holds no part")
+    named = (leaf for leaf in leaves if start and leaf.content_id == start)
+    xml = (leaf for leaf in leaves if leaf.media_type in _XML_TYPES or _is_untyped_xml(leaf))
+    return next(named, None) or next(xml, leaves[0])
+
+
+def _is_untyped_xml(leaf: Entity) -> bool:
+    return leaf.media_type != "application/smil" and _first_bytes(leaf.body)[:1] == b"<"
+
+
+def _first_bytes(body: bytes) -> bytes:
+    return body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:2]
+
+
+def dump(
+    message: Message,
+    *,
+    transaction_id: str | None,
+    content: Content | None = None,
+    dialect: Dialect = Dialect(),  # noqa: B008  # frozen
+    boundary: str | None = None,
+) -> Payload:
+    """Write one MM7 message.
+
+    :param message: what to say. Without ``contents`` it refers to ``content`` by itself.
+    :param transaction_id: of the SOAP header; None leaves the header out.
+    :param content: encoded media, used as they are and never copied.
+    :param dialect: namespaces, and the version where the message names none.
+    :param boundary: of the outer multipart, plain letters and digits; None derives one from the SOAP part.
+    :return: XML alone without content, multipart/related with it.
+    :raises InputError: the message would not be valid against the schema.
+    """
+    if isinstance(message, SubmitRsp) and message.message_id is None and _says_yes(message):
+        # Without it no report could ever be matched. A refusal needs none.
+        raise InputError("message_id", "is missing", "A SubmitRsp that says yes names the message.")
+    defaults: dict[str, object] = {"mm7_version": dialect.mm7_version}
+    if content is not None:
+        if not hasattr(message, "contents"):
+            raise InputError("content", f"cannot travel with {type(message).__name__}", "Leave it out.")
+        defaults["contents"] = (ContentRef(href=f"cid:{content.content_id}"),)
+    soap = write_soap(message, transaction_id=transaction_id, dialect=dialect, defaults=defaults)
+    if content is None:
+        return Payload(content_type=_SOAP_CONTENT_TYPE, chunks=(soap,))
+    return _with_content(soap, content, boundary or hashlib.sha256(soap).hexdigest()[:32])
+
+
+def _says_yes(answer: SubmitRsp) -> bool:
+    code = POSITIVE_INTEGER.format(answer.status.status_code, "status.status_code")
+    return int(code) // 1000 == 1
+
+
+def _with_content(soap: bytes, content: Content, boundary: str) -> Payload:
+    if boundary.startswith(content.boundary) or content.boundary.startswith(boundary):
+        raise InputError("boundary", "begins like that of the content", "Use another one.")
+    if b"--" + boundary.encode() in soap:
+        raise InputError("boundary", "occurs in the message", "Use another one.")
+    root_id = f"soap.{boundary}"
+    headers = {"Content-Type": _SOAP_CONTENT_TYPE, "Content-ID": f"<{root_id}>"}
+    if not soap.isascii():
+        headers["Content-Transfer-Encoding"] = "8bit"
+    encoder = RelatedEncoder(
+        (
+            (headers, soap),
+            ({"Content-Type": content.content_type, "Content-ID": f"<{content.content_id}>"}, content.body),
+        ),
+        boundary=boundary,
+        subtype="related",
+        parameters={"type": "text/xml", "start": f"<{root_id}>"},
+    )
+    return Payload(content_type=encoder.content_type, chunks=encoder.chunks())
+
+
+def http_headers(payload: Payload, *, extra: Mapping[str, str] = _NO_HEADERS) -> dict[str, str]:
+    """Give the HTTP headers of a request (TS 23.140 clause 8.7.7; SOAP 1.1 section 6.1.1 for the empty SOAPAction).
+
+    :param payload: what will be sent.
+    :param extra: headers of the connection; they replace ours, but never say what the body is.
+    """
+    fixed = {"Content-Type": payload.content_type, "Content-Length": str(len(payload))}
+    taken = {name.lower() for name in fixed}
+    headers = {"SOAPAction": '""', "MIME-Version": "1.0"}
+    for name, value in extra.items():
+        if name.lower() not in taken:
+            headers = {ours: text for ours, text in headers.items() if ours.lower() != name.lower()}
+            headers[name] = value
+    return fixed | headers

@@ -1,0 +1,49 @@
+"""A raw HTTP message, as captures and documentation print it."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_mm7.exceptions import MultipartError
+from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits
+from airflow_provider_mm7.protocol.mime import read_fields
+
+_START_LINE = re.compile(
+    rb"\s{0,16}(?:[A-Z]{1,16} [^\r\n]{1,8000} HTTP/[0-9.]{1,4}|HTTP/[0-9.]{1,4} [0-9]{3}[^\r\n]{0,500})\r?\n"
+)
+_FIELD_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,75}[ \t]*:[^\r\n]{0,8000}\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
+
+
+def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, str | None]:
+    """Take the HTTP headers off a message.
+
+    Content-Length is not believed: documentation prints ``nnnn``, and a file with LF is shorter than what was sent.
+
+    :param raw: start line, headers and body, headers and body, or a body alone; lines end with CRLF or LF.
+    :param limits: ``header_bytes``.
+    :return: the body, and the Content-Type where there is one.
+    :raises ProtocolError: headers too long, or chunks cut off.
+    """
+    start = _START_LINE.match(raw)
+    if start is None and not _FIELD_LINE.match(raw):
+        return raw, None
+    fields, at = read_fields(raw, start.end() if start else 0, len(raw), limits=limits)
+    body = raw[at:]
+    if "chunked" in fields.get("transfer-encoding", "").lower() and _CHUNK.match(body):
+        body = _join_chunks(body)
+    return body, fields.get("content-type")
+
+
+def _join_chunks(body: bytes) -> bytes:
+    """Join a chunked body (RFC 9112 section 7.1)."""
+    pieces: list[bytes] = []
+    at = 0
+    while match := _CHUNK.match(body, at):
+        size = int(match[1], 16)
+        if size == 0:
+            return b"".join(pieces)
+        pieces.append(body[match.end() : match.end() + size])
+        at = match.end() + size
+        at += 2 if body.startswith(b"\r\n", at) else 1
+    raise MultipartError("the chunked body is cut off")

@@ -1,0 +1,115 @@
+"""MIME headers: fields with parameters, folded lines, encoded names. Nothing is guessed from bodies."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping
+from email.header import decode_header, make_header
+from urllib.parse import unquote
+
+from airflow_provider_mm7.protocol.limits import Limits, exceeded
+
+#: A parameter. An unquoted value runs to the next semicolon, so ``type=text/xml`` and boundaries with spaces are read;
+#: an unclosed quote runs to the end, so that no input is scanned twice.
+_PARAMETER = re.compile(r';\s*+([^=;\s"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|([^;]*+))', re.DOTALL)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+#: RFC 5322 field name. Names longer than a line are no names.
+_FIELD = re.compile(rb"([!-9;-~]{1,76})[ \t]*:")
+_CONTENT_FIELD = re.compile(rb"[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[A-Za-z-]{1,40}[ \t]*:")
+
+
+def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
+    """Split a structured header value.
+
+    :param value: ``multipart/related; type=text/xml; boundary="a b"``.
+    :return: the value before the first semicolon in lower case, and the parameters by lower-case name; the first of
+        a name counts.
+    """
+    essence, _, _ = value.partition(";")
+    parameters: dict[str, str] = {}
+    for name, quoted, token in _PARAMETER.findall(value):
+        text = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else token
+        parameters.setdefault(name.lower(), text.strip())
+    return essence.strip().lower(), parameters
+
+
+def strip_id(value: str) -> str:
+    """Take ``<>`` and white space off a Content-ID or ``start``."""
+    return value.strip().removeprefix("<").removesuffix(">").strip()
+
+
+def file_name(parameters: Mapping[str, str], key: str) -> str | None:
+    """Read a ``name`` or ``filename`` parameter, plain, RFC 2231 or RFC 2047 encoded.
+
+    :param parameters: of Content-Type or Content-Disposition.
+    :param key: ``name`` or ``filename``.
+    """
+    extended = parameters.get(key + "*")
+    if extended:
+        charset, _, encoded = extended.split("'", 2) if extended.count("'") > 1 else ("utf-8", "", extended)
+        try:
+            return unquote(encoded, encoding=charset or "utf-8", errors="replace")
+        except LookupError:
+            return unquote(encoded, errors="replace")
+    plain = parameters.get(key)
+    if plain and "=?" in plain:
+        try:
+            return str(make_header(decode_header(plain)))
+        except (LookupError, ValueError, binascii.Error):
+            return plain
+    return plain or None
+
+
+def read_fields(data: bytes, start: int, end: int, *, limits: Limits) -> tuple[dict[str, str], int]:
+    """Read header fields up to the line that separates them from the body.
+
+    A line that can be no field ends them too: peers leave out the separator, or the fields altogether. So does a line
+    of white space alone (the vendor's page prints one), unless a ``Content-`` field follows it.
+
+    :param data: what holds the entity.
+    :param start: where its fields start.
+    :param end: where the entity ends.
+    :param limits: ``header_bytes`` and ``header_lines``.
+    :return: values by lower-case name, unfolded, the first of a name; and where the body starts.
+    :raises LimitExceeded: more bytes or lines of fields.
+    """
+    fields: dict[str, str] = {}
+    name = ""
+    lines: list[bytes] = []
+    at = start
+    limit = limits.header_bytes
+    lines_left = limits.header_lines
+    while at < end:
+        eol = data.find(b"\n", at, min(end, start + limit))
+        blank = eol >= 0 and not data[at:eol].strip(b" \t\r")
+        if blank and not (data[at] in b" \t" and _CONTENT_FIELD.match(data, eol + 1, end)):
+            at = eol + 1
+            break
+        match = _FIELD.match(data, at, end)
+        if match is None and not (name and data[at] in b" \t"):
+            break
+        if eol < 0:
+            if end - start > limit:
+                raise exceeded("header_bytes", limit)
+            eol = end
+        lines_left -= 1
+        if lines_left < 0:
+            raise exceeded("header_lines", limits.header_lines)
+        if match:
+            _keep(fields, name, lines)
+            name, lines = match[1].decode("ascii").lower(), [data[match.end() : eol]]
+        else:
+            lines.append(data[at:eol])
+        at = min(eol + 1, end)
+    _keep(fields, name, lines)
+    return fields, at
+
+
+def _keep(fields: dict[str, str], name: str, lines: list[bytes]) -> None:
+    if name and name not in fields:
+        raw = b" ".join(line.strip() for line in lines)
+        try:
+            fields[name] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            fields[name] = raw.decode("latin-1")

@@ -1,0 +1,130 @@
+"""One MMSC: a request out, its answer in, and certainty about whether the request was sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from airflow_provider_mm7 import __version__, protocol
+from airflow_provider_mm7.exceptions import OutcomeUnknown
+from airflow_provider_mm7.protocol import Envelope, Payload
+from airflow_provider_mm7.transport.endpoint import Endpoint
+from airflow_provider_mm7.transport.judge import read_answer
+from airflow_provider_mm7.transport.session import open_session
+from airflow_provider_mm7.transport.translate import not_sent
+
+#: Bytes of an answer that are read; a SubmitRsp has about 1 KB.
+MAX_ANSWER_BYTES = 1 << 20
+READ_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """What the server said, before it is read as MM7."""
+
+    status: int
+    content_type: str | None
+    retry_after: str | None
+    body: bytes
+
+
+class _Outgoing:
+    """A request body that knows whether its last byte was handed to the socket.
+
+    With a Content-Length announced, a server that got less than the whole cannot have accepted the message (RFC 9112
+    clause 8): a failure before the end is safe to send again, one after it is not.
+    """
+
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        self.complete = False
+
+    def __len__(self) -> int:
+        return len(self._payload)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._payload
+        # Reached when the last send() has returned.
+        self.complete = True
+
+
+class MMSCClient:
+    """A pooled HTTP client for one MMSC. Safe to share between threads; close it, or use it in ``with``."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._session = open_session(endpoint, version=__version__)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection of the pool."""
+        self._session.close()
+
+    def exchange(self, payload: Payload) -> Envelope:
+        """POST a message and read the MM7 answer, whatever HTTP status carries it (TS 23.140 clause 8.7.1.2).
+
+        :param payload: made by :func:`airflow_provider_mm7.protocol.dump`.
+        :return: the answer; its status may be an error.
+        :raises NotSent: nothing was accepted; sending again is safe.
+        :raises AccessDenied: HTTP 401 or 403.
+        :raises NotAnMM7Server: an HTTP error that holds no MM7.
+        :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
+        """
+        answer = self.post(payload)
+        return read_answer(answer.status, answer.content_type, answer.body, answer.retry_after)
+
+    def post(self, payload: Payload) -> HttpAnswer:
+        """POST a message and return the HTTP answer as it came.
+
+        :raises NotSent: nothing was accepted.
+        :raises OutcomeUnknown: the whole request was sent and no whole answer came.
+        """
+        outgoing = _Outgoing(payload)
+        deadline = time.monotonic() + self.endpoint.connect_timeout_s + self.endpoint.read_timeout_s
+        try:
+            with self._session.post(
+                self.endpoint.url,
+                data=outgoing,
+                headers=protocol.http_headers(payload),
+                timeout=(self.endpoint.connect_timeout_s, self.endpoint.read_timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return HttpAnswer(
+                    status=response.status_code,
+                    content_type=response.headers.get("Content-Type"),
+                    retry_after=response.headers.get("Retry-After"),
+                    body=_read_bounded(response, deadline),
+                )
+        except requests.RequestException as exc:
+            if outgoing.complete:
+                raise OutcomeUnknown(f"the MMSC took the request and gave no whole answer ({_cause(exc)})") from exc
+            raise not_sent(exc, self.endpoint) from exc
+
+
+def _read_bounded(response: requests.Response, deadline: float) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_content(READ_CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise OutcomeUnknown(f"the MMSC's answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise OutcomeUnknown("the MMSC's answer did not end within the read time-out")
+    return bytes(body)
+
+
+def _cause(error: requests.RequestException) -> str:
+    # The text of a requests error may quote the URL; its type says enough.
+    return "read time-out" if isinstance(error, requests.Timeout) else "connection lost"

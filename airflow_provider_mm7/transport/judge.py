@@ -1,0 +1,79 @@
+"""An HTTP answer read as MM7, or as the error that it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from airflow_provider_mm7 import protocol
+from airflow_provider_mm7.exceptions import AccessDenied, NotAnMM7Server, OutcomeUnknown, ProtocolError, ThrottledOrDown
+from airflow_provider_mm7.protocol import Envelope, Response, Verdict
+
+#: Statuses by which an HTTP server says "later", with nothing accepted. 409 is one MMSC's throttle answer.
+THROTTLE_STATUSES = frozenset({408, 409, 425, 429})
+#: A gateway that gave up waiting for the MMSC behind it: the message may have got there (RFC 9110 clause 15.6.5).
+GATEWAY_TIMEOUT = 504
+#: Seconds beyond which a Retry-After is not believed.
+MAX_RETRY_AFTER_S = 86_400.0
+
+
+def read_answer(http_status: int, content_type: str | None, body: bytes, retry_after: str | None) -> Envelope:
+    """Read an answer.
+
+    An error status may come with any HTTP status. A success counts with HTTP 2xx only: with another, the server
+    contradicts itself and the outcome is unknown.
+
+    :raises ThrottledOrDown: HTTP 408, 409, 425, 429, 5xx without MM7; carries ``retry_after_s``.
+    :raises AccessDenied: HTTP 401, 403 without MM7.
+    :raises NotAnMM7Server: another HTTP error, or a redirect, without MM7.
+    :raises OutcomeUnknown: HTTP 2xx without a readable MM7 answer, or a gateway's time-out.
+    """
+    succeeded = 200 <= http_status < 300
+    try:
+        envelope = protocol.load(body, content_type)
+    except ProtocolError as exc:
+        if succeeded:
+            raise OutcomeUnknown(f"HTTP {http_status} with an answer that is not MM7 ({type(exc).__name__})") from exc
+        raise _http_error(http_status, retry_after) from exc
+    message = envelope.message
+    if succeeded or not isinstance(message, Response):
+        return envelope
+    if protocol.verdict(message.status.status_code) in (Verdict.ACCEPTED, Verdict.PARTIAL):
+        raise OutcomeUnknown(f"HTTP {http_status} carries MM7 status {message.status.status_code}")
+    return envelope
+
+
+def _http_error(http_status: int, retry_after: str | None) -> Exception:
+    if http_status in (401, 403):
+        return AccessDenied(
+            f"HTTP {http_status}: the MMSC does not accept the credentials or this machine's IP address",
+            http_status=http_status,
+        )
+    if http_status == GATEWAY_TIMEOUT:
+        return OutcomeUnknown("HTTP 504: a gateway gave up waiting for the MMSC")
+    if http_status in THROTTLE_STATUSES or http_status >= 500:
+        return ThrottledOrDown(
+            f"HTTP {http_status}: the MMSC takes nothing now",
+            http_status=http_status,
+            retry_after_s=parse_retry_after(retry_after, now=datetime.now(UTC)),
+        )
+    return NotAnMM7Server(
+        f"HTTP {http_status} without an MM7 answer; check the connection's host and path", http_status=http_status
+    )
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Read a Retry-After header: seconds, or an HTTP date (RFC 9110 clause 10.2.3).
+
+    :return: seconds from now, 0 to one day; None where absent or unreadable.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(int(value))
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value).astimezone(UTC) - now).total_seconds()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

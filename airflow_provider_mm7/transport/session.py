@@ -1,0 +1,72 @@
+"""A requests session for one MMSC, with everything that the environment says resolved once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
+from requests.utils import get_environ_proxies
+from requests_toolbelt import user_agent
+from requests_toolbelt.adapters.source import SourceAddressAdapter
+
+from airflow_provider_mm7.transport.endpoint import Endpoint
+
+#: Environment variables that name a CA bundle, in requests' own order.
+CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def open_session(endpoint: Endpoint, *, version: str) -> requests.Session:
+    """Return a session for this MMSC.
+
+    ``HTTPS_PROXY`` and CA variables are read here, once; ``.netrc`` never is, since it could replace the connection's
+    credentials. Nothing is retried below us: only the ledger may decide to send again.
+
+    :param version: of this package, for the User-Agent header.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = get_environ_proxies(endpoint.url)
+    session.verify = _verify(endpoint)
+    session.cert = endpoint.client_cert
+    session.auth = _auth(endpoint)
+    session.headers = requests.structures.CaseInsensitiveDict(
+        {"User-Agent": user_agent("airflow-provider-mm7", version), "Accept": "*/*", **endpoint.headers}
+    )
+    adapter = _adapter(endpoint)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _verify(endpoint: Endpoint) -> bool | str:
+    if not endpoint.verify:
+        return False
+    if endpoint.ca_bundle:
+        return endpoint.ca_bundle
+    return next((path for name in CA_BUNDLE_VARIABLES if (path := os.environ.get(name))), True)
+
+
+def _auth(endpoint: Endpoint) -> AuthBase | None:
+    if endpoint.login is None:
+        return None
+    # RFC 7617: a user name outside Latin-1 goes as UTF-8; requests would encode str as Latin-1.
+    login = endpoint.login.encode()
+    password = (endpoint.password or "").encode()
+    if endpoint.auth == "digest":
+        return HTTPDigestAuth(endpoint.login, endpoint.password or "")
+    return HTTPBasicAuth(login, password)
+
+
+def _adapter(endpoint: Endpoint) -> HTTPAdapter:
+    pool: dict[str, Any] = {
+        "pool_connections": 1,
+        "pool_maxsize": endpoint.max_connections,
+        "pool_block": True,
+        "max_retries": 0,
+    }
+    if endpoint.source_address:
+        return SourceAddressAdapter((endpoint.source_address, 0), **pool)  # type: ignore[no-any-return]
+    return HTTPAdapter(**pool)
