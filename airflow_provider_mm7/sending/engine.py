@@ -22,7 +22,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from airflow_provider_mm7.exceptions import MM7Error, NotSent, OutcomeUnknown, StoreUnavailable
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
-from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission, new_owner, owner_is_alive
+from airflow_provider_mm7.sending.owner import is_alive, this_process
+from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission
 from airflow_provider_mm7.transport import MMSCClient
 
 #: Claimed by a single connection at once: enough to make a commit cheap, few enough to look up by hand.
@@ -107,7 +108,7 @@ class Engine:
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     resend_unknown: bool = False
-    _owner: Owner = field(default_factory=new_owner)
+    _owner: Owner = field(default_factory=this_process)
     _halt: threading.Event = field(default_factory=threading.Event)
     _halted_by: MM7Error | None = None
     _unreached: int = 0
@@ -134,7 +135,7 @@ class Engine:
 
     def _recover(self, batch_id: str) -> None:
         """Take over what a dead process left behind."""
-        self.store.settle_abandoned(batch_id, is_alive=owner_is_alive)
+        self.store.settle_abandoned(batch_id, is_alive=is_alive)
         if self.resend_unknown:
             self.store.requeue_unknown(batch_id)
 

@@ -282,7 +282,7 @@ class TestTheLedgerFails:
             assert f"m-{centre.received[0].transaction_id}" in caplog.text
             assert "+6421" not in caplog.text
             # The process lives, so its claims do not end before their lease; a dead one's would at once.
-            monkeypatch.setattr("airflow_provider_mm7.sending.engine.owner_is_alive", lambda owner: False)
+            monkeypatch.setattr("airflow_provider_mm7.sending.engine.is_alive", lambda owner: False)
             result = run(store, centre.url, numbers(100))
         assert len(centre.numbers) == len(set(centre.numbers))
         assert states(result)["unknown"] == claim_bound(1)
