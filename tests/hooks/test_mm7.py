@@ -14,8 +14,8 @@ from airflow.sdk._shared.secrets_masker import _secrets_masker as task_masker
 from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.exceptions import (
     AccessDenied,
-    ConnectionConfigError,
     ConnectFailed,
+    ConnectionConfigError,
     InputError,
     OutcomeUnknown,
     PermanentStatusError,

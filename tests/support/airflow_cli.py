@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,9 @@ class AirflowHome:
 
     def environment(self, **extra: str) -> dict[str, str]:
         """Return an environment in which no connection and no option of the outside is seen."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW", "MM7_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW", "MM7_"))
+        }
         return {
             **kept,
             "AIRFLOW_HOME": str(self.path),
@@ -55,7 +56,7 @@ class AirflowHome:
 
     def json(self, *args: str, **extra: str) -> Any:
         """Run ``airflow ARGS -o json``, which must succeed, and return what it printed."""
-        done = self.run(*args, "-o", "json", **extra)
+        done = self.run(*args, "-o", "json", stdin=None, **extra)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -70,7 +71,7 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
 
 
 @pytest.fixture
-def airflow_home(migrated_home: AirflowHome, tmp_path: Path) -> Iterator[AirflowHome]:
+def airflow_home(migrated_home: AirflowHome, tmp_path: Path) -> AirflowHome:
     """Return a home of the test's own."""
     home = AirflowHome(tmp_path / "airflow")
     home.path.mkdir()
@@ -82,4 +83,4 @@ def airflow_home(migrated_home: AirflowHome, tmp_path: Path) -> Iterator[Airflow
             if name == "airflow.cfg":
                 content = content.replace(str(migrated_home.path).encode(), str(home.path).encode())
             (home.path / name).write_bytes(content)
-    yield home
+    return home
