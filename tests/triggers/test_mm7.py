@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ async def test_it_ends_the_task_when_the_last_report_arrives(store: Store) -> No
     expected = result(batch_id, total=2, accepted=2, delivered=2, by_status={"Retrieved": 2})
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms == {"return_value": expected}
+    assert [(one.kind, one.pid) for one in store.components()] == [("trigger", os.getpid())]
+
+
+async def test_a_heartbeat_that_fails_does_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(self: Store, *process: Any) -> None:
+        raise StoreUnavailable("read-only")
+
+    monkeypatch.setattr(Store, "heartbeat", away)
+    assert isinstance(await fired(trigger(batch_id="b1")), TaskFailedEvent)
 
 
 @pytest.mark.parametrize(("skip", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
