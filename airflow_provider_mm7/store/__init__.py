@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from airflow_provider_mm7.store.batches import batch_id_of
-from airflow_provider_mm7.store.facade import FRESH_S, Store, open_store
-from airflow_provider_mm7.store.owners import new_owner, owner_is_alive
+from airflow_provider_mm7.store.components import FRESH_S
+from airflow_provider_mm7.store.facade import Store, open_store
 from airflow_provider_mm7.store.types import (
     Aside,
     Batch,
@@ -53,7 +53,5 @@ __all__ = [
     "StoreCheck",
     "Submission",
     "batch_id_of",
-    "new_owner",
     "open_store",
-    "owner_is_alive",
 ]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import NoSuchBatch
-from airflow_provider_mm7.store._standin import number_key
-from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
+from airflow_provider_mm7.protocol.addresses import number_key
+from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
-from airflow_provider_mm7.store.tables import DUE_NOW, NO_REPORT, batch, batch_count, submission
+from airflow_provider_mm7.store.tables import (
+    CLAIMABLE,
+    DUE_NOW,
+    NO_REPORT,
+    NOT_BY_ITSELF,
+    batch,
+    batch_count,
+    submission,
+)
 from airflow_provider_mm7.store.text import clean, identifier
 from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
 
@@ -86,9 +95,26 @@ class Batches(Base):
         """
         return sum(self._plan(batch_id, chunk) for chunk in chunks(submissions, CHUNK))
 
+    def replan(self, batch_id: str, submissions: Iterable[NewSubmission]) -> int:
+        """Plan, and withdraw what is not sent and not asked for any more: a corrected list of recipients counts.
+
+        Rows that were sent, or may have been, stay.
+
+        :return: how many were added.
+        :raises NoSuchBatch: the batch was never opened, or forgotten.
+        """
+        wanted = list(submissions)
+        added = self.plan(batch_id, wanted)
+        keys = {_key(new) for new in wanted}
+        after_id: int | None = 0
+        while after_id is not None:
+            start = after_id
+            after_id = self._db.write(partial(_withdraw, batch_id=batch_id, keys=keys, after_id=start))
+        return added
+
     def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
         now = self._clock()
-        wanted = {(identifier(new.recipient), new.row): None for new in chunk}
+        wanted = {_key(new): None for new in chunk}
 
         def insert(connection: sa.Connection) -> int:
             lock_batch(connection, batch_id)
@@ -98,7 +124,7 @@ class Batches(Base):
                     submission.c.recipient.in_(sorted({recipient for recipient, _ in wanted})),
                 )
             )
-            missing = [key for key in wanted.keys() - {(row.recipient, row.row_no) for row in present}]
+            missing = wanted.keys() - {(row.recipient, row.row_no) for row in present}
             if not missing:
                 return 0
             order = {key: place for place, key in enumerate(wanted)}
@@ -183,7 +209,7 @@ def lock_batch(connection: sa.Connection, batch_id: str) -> None:
         raise NoSuchBatch(f"no batch {batch_id} in the store", batch_id=batch_id)
 
 
-def as_submission(row: sa.Row[tuple[object, ...]]) -> Submission:
+def as_submission(row: AnyRow) -> Submission:
     """Make a value of a row of ``mm7_submission``."""
     return Submission(
         id=row.id,
@@ -197,8 +223,32 @@ def as_submission(row: sa.Row[tuple[object, ...]]) -> Submission:
         status_text=row.status_text,
         attempts=row.attempts,
         delivery=row.delivery or None,
-        not_before=row.not_before if row.state == State.RETRY else None,
+        not_before=row.not_before if row.state == State.RETRY and row.not_before < NOT_BY_ITSELF else None,
     )
+
+
+def _key(new: NewSubmission) -> tuple[str, int]:
+    return identifier(new.recipient), new.row
+
+
+def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int]], after_id: int) -> int | None:
+    """Delete unsent rows of other keys among the next ones; the id to go on from, None at the end."""
+    query = (
+        sa.select(submission)
+        .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.id > after_id)
+        .order_by(submission.c.id)
+        .limit(CHUNK)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(query).all()
+    gone = [row for row in rows if (row.recipient, row.row_no) not in keys]
+    if gone:
+        connection.execute(sa.delete(submission).where(submission.c.id.in_([row.id for row in gone])))
+        counts = Counts()
+        for row in gone:
+            counts.remove(batch_id, row.state, row.delivery)
+        counts.apply(connection)
+    return rows[-1].id if len(rows) == CHUNK else None
 
 
 def _find(connection: sa.Connection, batch_id: str) -> Batch | None:
@@ -206,7 +256,7 @@ def _find(connection: sa.Connection, batch_id: str) -> Batch | None:
     return None if row is None else _batch(row)
 
 
-def _batch(row: sa.Row[tuple[object, ...]]) -> Batch:
+def _batch(row: AnyRow) -> Batch:
     return Batch(
         batch_id=row.batch_id,
         key=row.key,

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import CHUNK, Base, chunks
+from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.batches import as_submission
 from airflow_provider_mm7.store.counts import Counts, insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, SENDING, owner, submission
+from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, SENDING, owner, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
 
@@ -97,17 +97,12 @@ class Claims(Base):
         return self._db.write(take)
 
     def next_due(self, batch_id: str) -> datetime | None:
-        """When the next row can be claimed: the past when one can be now, None when there is none left."""
-        query = sa.select(sa.func.min(submission.c.not_before)).where(submission.c.batch_id == batch_id, CLAIMABLE)
-        return self._db.read(lambda connection: connection.scalar(query))
-
-    def held(self, batch_id: str, claimant: Owner) -> list[Submission]:
-        """Give the rows that an owner is sending."""
-        query = sa.select(submission).where(
-            submission.c.batch_id == batch_id, SENDING, submission.c.owner_token == claimant.token
+        """When the next row can be claimed: the past when one can be now, None when none will be by itself."""
+        query = sa.select(sa.func.min(submission.c.not_before)).where(
+            submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before < NOT_BY_ITSELF
         )
-        rows = self._db.read(lambda connection: connection.execute(query.order_by(submission.c.id)).all())
-        return [as_submission(row) for row in rows]
+        due: datetime | None = self._db.read(lambda connection: connection.scalar(query))
+        return due
 
     def extend_lease(self, batch_id: str, claimant: Owner, *, lease_s: float) -> int:
         """Say that the owner still works on what it holds.
@@ -130,27 +125,48 @@ class Claims(Base):
 
         def give_back(connection: sa.Connection) -> int:
             chosen = (submission.c.id.in_(ids), SENDING, submission.c.owner_token == claimant.token)
-            return self._move(
-                connection, chosen, State.PLANNED, not_before=DUE_NOW, attempts=submission.c.attempts - 1
-            )
+            return self._move(connection, chosen, State.PLANNED, not_before=DUE_NOW, attempts=submission.c.attempts - 1)
 
         return self._db.write(give_back)
 
-    def set_transaction(self, submission_ids: Iterable[int], transaction_id: str) -> int:
-        """Record the TransactionID of a request made anew of rows that are held. Committed before it returns."""
-        statement = (
-            sa.update(submission)
-            .where(submission.c.id.in_(sorted(set(submission_ids))), SENDING)
-            .values(transaction_id=clean(transaction_id))
-        )
-        return self._db.write(lambda connection: connection.execute(statement).rowcount)
+    def split(
+        self, batch_id: str, group: Sequence[Submission], *, transaction_id: Callable[[], str]
+    ) -> list[Submission]:
+        """Give each row of a refused group a TransactionID of its own, to be sent singly. Committed before it returns.
 
-    def settle(self, settlements: Iterable[Settlement], *, retry_after_s: float = 0.0) -> int:
+        :return: the rows, those that are still held under the group's TransactionID.
+        """
+        ids = sorted(submission.id for submission in group)
+        shared = {submission.transaction_id for submission in group}
+
+        def part(connection: sa.Connection) -> list[Submission]:
+            query = (
+                sa.select(submission)
+                .where(submission.c.batch_id == batch_id, submission.c.id.in_(ids), SENDING)
+                .order_by(submission.c.id)
+            )
+            held = [
+                row for row in connection.execute(query.with_for_update(key_share=True)) if row.transaction_id in shared
+            ]
+            if held:
+                connection.execute(
+                    sa.update(submission)
+                    .where(submission.c.id == sa.bindparam("key"))
+                    .values(transaction_id=sa.bindparam("transaction"), updated_at=self._clock()),
+                    [{"key": row.id, "transaction": clean(transaction_id())} for row in held],
+                )
+            again = sa.select(submission).where(submission.c.id.in_([row.id for row in held]))
+            return [as_submission(row) for row in connection.execute(again.order_by(submission.c.id))]
+
+        return self._db.write(part)
+
+    def settle(self, batch_id: str, settlements: Iterable[Settlement], *, retry_after_s: float | None = None) -> int:
         """Record what became of claimed rows, all in one commit. Safe to repeat after an error.
 
         Rows that are `accepted` already stay as they are; reports that came before the acceptance are applied.
 
-        :param retry_after_s: seconds until a ``retry`` row that names no time of its own can be claimed.
+        :param retry_after_s: seconds until a ``retry`` row that names no time of its own can be claimed; None: not
+            before :meth:`requeue_retries`.
         :return: how many rows changed.
         """
         wanted = {settlement.submission_id: settlement for settlement in settlements}
@@ -160,7 +176,11 @@ class Claims(Base):
         def record(connection: sa.Connection) -> int:
             now = self._clock()
             lock_messages(connection, filter(None, (message_id_of(s) for s in wanted.values())))
-            query = sa.select(submission).where(submission.c.id.in_(sorted(wanted))).order_by(submission.c.id)
+            query = (
+                sa.select(submission)
+                .where(submission.c.id.in_(sorted(wanted)), submission.c.batch_id == batch_id)
+                .order_by(submission.c.id)
+            )
             rows = [
                 row
                 for row in connection.execute(query.with_for_update(key_share=True))
@@ -211,6 +231,18 @@ class Claims(Base):
 
         return self._db.write(give_up)
 
+    def requeue_retries(self, batch_id: str) -> int:
+        """Let every `retry` row be claimed now.
+
+        :return: such rows.
+        """
+        statement = (
+            sa.update(submission)
+            .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before > DUE_NOW)
+            .values(not_before=DUE_NOW)
+        )
+        return self._db.write(lambda connection: connection.execute(statement).rowcount)
+
     def requeue_unknown(self, batch_id: str) -> int:
         """Plan the `unknown` rows anew (``on_unknown="resend"``): some of them may be received twice.
 
@@ -235,9 +267,7 @@ class Claims(Base):
         return [
             (
                 row.owner_token,
-                None
-                if row.token is None
-                else Owner(token=row.token, host=row.host, pid=row.pid, started=row.started),
+                None if row.token is None else Owner(token=row.token, host=row.host, pid=row.pid, started=row.started),
             )
             for row in rows
         ]
@@ -285,20 +315,23 @@ _SETTLE = (
 )
 
 
-def _settled(key: int, settlement: Settlement, now: datetime, retry_after_s: float) -> dict[str, object]:
+def _settled(key: int, settlement: Settlement, now: datetime, retry_after_s: float | None) -> dict[str, object]:
     wait_s = retry_after_s if settlement.retry_after_s is None else settlement.retry_after_s
+    due = DUE_NOW
+    if settlement.state is State.RETRY:
+        due = NOT_BY_ITSELF if wait_s is None else now + timedelta(seconds=wait_s)
     return {
         "key": key,
         "new_state": settlement.state,
         "message": message_id_of(settlement),
         "code": settlement.status_code,
         "said": clean_or_none(settlement.status_text),
-        "due": now + timedelta(seconds=wait_s) if settlement.state is State.RETRY else DUE_NOW,
+        "due": due,
         "now": now,
     }
 
 
-def _may_move(row: sa.Row[tuple[object, ...]], settlement: Settlement) -> bool:
+def _may_move(row: AnyRow, settlement: Settlement) -> bool:
     if settlement.transaction_id is not None and row.transaction_id != clean(settlement.transaction_id):
         return False
     if row.state in _FROM.get(settlement.state, frozenset()):
@@ -311,10 +344,11 @@ def _remember(connection: sa.Connection, claimant: Owner, now: datetime) -> None
     statement = insert_into(connection.dialect.name, owner).values(
         token=claimant.token, host=claimant.host, pid=claimant.pid, started=claimant.started, claimed_at=now
     )
-    connection.execute(statement.on_conflict_do_update(index_elements=["token"], set_={"claimed_at": now}))
+    # Not an update: the claims of one process would wait for each other's commits.
+    connection.execute(statement.on_conflict_do_nothing())
 
 
-def _count_move(connection: sa.Connection, rows: Sequence[sa.Row[tuple[object, ...]]], state: State) -> None:
+def _count_move(connection: sa.Connection, rows: Sequence[AnyRow], state: State) -> None:
     counts = Counts()
     for row in rows:
         counts.remove(row.batch_id, row.state, row.delivery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -10,6 +11,9 @@ from airflow_provider_mm7.store.base import Base
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import Component
+
+#: A component is fresh for so long after its heartbeat (seconds): three of the receiver's.
+FRESH_S: Final = 90.0
 
 
 class Components(Base):
@@ -50,7 +54,7 @@ class Components(Base):
         rows = self._db.read(lambda connection: connection.execute(query).all())
         return [Component(**dict(row._mapping)) for row in rows]
 
-    def receivers_alive(self, within_s: float) -> bool:
+    def receivers_alive(self, within_s: float = FRESH_S) -> bool:
         """Whether some receiver writes to this store.
 
         :param within_s: seconds since its last heartbeat, at most.

@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from datetime import timedelta
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -15,16 +14,13 @@ from airflow_provider_mm7.store import schema
 from airflow_provider_mm7.store.base import utc_now
 from airflow_provider_mm7.store.batches import Batches
 from airflow_provider_mm7.store.claims import Claims
-from airflow_provider_mm7.store.components import Components
+from airflow_provider_mm7.store.components import FRESH_S, Components
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.inbound import InboundMessages
 from airflow_provider_mm7.store.pruning import Pruning
 from airflow_provider_mm7.store.reports import Reports
 from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import StoreCheck
-
-#: A component is fresh for so long after its heartbeat (seconds): three of the receiver's.
-FRESH_S: Final = 90.0
 
 
 class Store(Batches, Claims, Reports, InboundMessages, Components, Pruning):

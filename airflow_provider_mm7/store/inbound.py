@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import Base
+from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.tables import aside, inbound
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
@@ -75,7 +75,7 @@ class InboundMessages(Base):
 
         return self._db.write(store)
 
-    def kept_aside(self, limit: int = 100, *, after_id: int = 0) -> list[Aside]:
+    def aside(self, limit: int = 100, *, after_id: int = 0) -> list[Aside]:
         """Give callbacks that could not be read, in the order in which they came."""
         query = sa.select(aside).where(aside.c.id > after_id).order_by(aside.c.id).limit(limit)
         rows = self._db.read(lambda connection: connection.execute(query).all())
@@ -86,7 +86,7 @@ def _clean_part(part: InboundPart) -> dict[str, object]:
     return {name: clean(value) if isinstance(value, str) else value for name, value in asdict(part).items()}
 
 
-def _inbound(row: sa.Row[tuple[object, ...]]) -> Inbound:
+def _inbound(row: AnyRow) -> Inbound:
     return Inbound(
         id=row.id,
         received_at=row.received_at,

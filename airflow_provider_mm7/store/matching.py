@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store._standin import is_ambiguous, is_final
+from airflow_provider_mm7.protocol.statuses import MMStatus, Outcome, is_final
 from airflow_provider_mm7.store.base import IN_LIST, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import lock_names
@@ -56,7 +56,8 @@ class ReportRow:
 
         Of two with one date, one that says what happened goes before one that does not.
         """
-        return is_final(self.mm_status), self.date or self.received_at, not is_ambiguous(self.mm_status)
+        status = MMStatus.parse(self.mm_status)
+        return is_final(status), self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class Board:
         present = self._rows.get(row.key)
         # A later arrival wins among equals: the peer said it last.
         if present is None or row.rank >= present.rank:
-            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present and present.batch_id)
+            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
             self._changed.add(row.key)
         if row.kind == ReportKind.DELIVERY:
             status = self._rows[row.key].mm_status
@@ -145,9 +146,9 @@ class Board:
             fields = zip(("id", "batch_id", "state", "recipient_key", "delivery"), values, strict=True)
             self._targets.setdefault(message_id, []).append(_Target(**dict(fields)))
         for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
-            values = dict(row._mapping)
-            row_id = values.pop("id")
-            known = ReportRow(**values)
+            stored = dict(row._mapping)
+            row_id = stored.pop("id")
+            known = ReportRow(**stored)
             self._rows[known.key], self._ids[known.key] = known, row_id
 
     def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:

@@ -13,6 +13,9 @@ VERSION_TABLE: Final = "mm7_alembic_version"
 #: ``not_before`` of what may be claimed at once. Never NULL, so that a claim is one range of one index.
 DUE_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: ``not_before`` of a retry that waits for somebody to ask for it.
+NOT_BY_ITSELF: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
 #: ``mm7_batch_count.delivery`` of what has no delivery report.
 NO_REPORT: Final = ""
 
