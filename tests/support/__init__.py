@@ -1,0 +1,3 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
