@@ -62,7 +62,7 @@ class Database:
 
     @property
     def engine(self) -> sa.Engine:
-        """This process's engine."""
+        """The engine of this process."""
         with self._lock:
             if self._engine is None:
                 self._engine = _new_engine(self.url)
@@ -91,8 +91,9 @@ class Database:
             return work(connection)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run one write transaction and commit it. ``work`` runs again after a deadlock, so it must have no other effect.
+        """Run one write transaction and commit it.
 
+        :param work: runs again after a deadlock, so it must have no other effect.
         :raises StoreUnavailable: the database cannot be used now. Whether a COMMIT that was cut off took place
             is not known; what the store does can be repeated.
         """
@@ -185,9 +186,7 @@ def lock_names(connection: sa.Connection, names: set[int]) -> None:
     """Hold PostgreSQL advisory locks until the transaction ends, taken in order. SQLite has one writer already."""
     if names and connection.dialect.name == "postgresql":
         connection.execute(
-            sa.text(
-                "SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"
-            ),
+            sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
             {"class": ADVISORY_CLASS, "names": sorted(names)},
         )
 

@@ -84,17 +84,13 @@ class Board:
         for part in chunks(sorted(set(message_ids)), IN_LIST):
             self._load(part)
 
-    def unmatched(self) -> list[ReportRow]:
-        """Reports that belong to no submission yet."""
-        return [row for row in self._rows.values() if row.batch_id is None]
-
     def put(self, arrived: ReportRow) -> None:
         """Take a report: match it, and keep the one that counts."""
         row, targets = self._placed(arrived)
         present = self._rows.get(row.key)
         # A later arrival wins among equals: the peer said it last.
         if present is None or row.rank >= present.rank:
-            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present and present.batch_id)
+            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
             self._changed.add(row.key)
         if row.kind == ReportKind.DELIVERY:
             status = self._rows[row.key].mm_status
@@ -105,11 +101,12 @@ class Board:
 
     def match(self) -> None:
         """Match reports that came before their submissions were accepted."""
-        for row in sorted(self.unmatched(), key=lambda row: (row.received_at, self._ids[row.key])):
-            if not self._placed(row)[1]:
-                continue
+        early = [row for row in self._rows.values() if row.batch_id is None and self._placed(row)[1]]
+        # All leave their places first: one may go where another stood.
+        for row in early:
             del self._rows[row.key]
             self._changed.add(row.key)
+        for row in sorted(early, key=lambda row: (row.received_at, self._ids[row.key])):
             self.put(row)
 
     def write(self, counts: Counts) -> None:
@@ -146,9 +143,9 @@ class Board:
             fields = zip(("id", "batch_id", "state", "recipient_key", "delivery"), values, strict=True)
             self._targets.setdefault(message_id, []).append(_Target(**dict(fields)))
         for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
-            values = dict(row._mapping)
-            row_id = values.pop("id")
-            known = ReportRow(**values)
+            stored = dict(row._mapping)
+            row_id = stored.pop("id")
+            known = ReportRow(**stored)
             self._rows[known.key], self._ids[known.key] = known, row_id
 
     def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:

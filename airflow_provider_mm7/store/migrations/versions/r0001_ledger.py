@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -22,7 +24,7 @@ def _text(name: str, *, null: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=null)
 
 
-def _time(name: str, *, null: bool = False) -> sa.Column[sa.DateTime]:
+def _time(name: str, *, null: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, _TIME, nullable=null)
 
 
@@ -144,9 +146,7 @@ def _reports() -> None:
         _time("received_at"),
         _text("batch_id", null=True),
         sa.PrimaryKeyConstraint("id", name="pk_mm7_report"),
-        sa.UniqueConstraint(
-            "kind", "message_id", "recipient_key", name="uq_mm7_report_kind_message_id_recipient_key"
-        ),
+        sa.UniqueConstraint("kind", "message_id", "recipient_key", name="uq_mm7_report_kind_message_id_recipient_key"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_mm7_report_message_id", "mm7_report", ["message_id"])
