@@ -26,7 +26,10 @@ ARG_OUTPUT_JSON = Arg(
     default="json",
 )
 
-ARG_LIMIT = Arg(("--limit",), help="At most so many rows (default: 100)", type=positive_int(allow_zero=False), default=100)
+ARG_LIMIT = Arg(
+    ("--limit",), help="At most so many rows (default: 100)", type=positive_int(allow_zero=False), default=100
+)
+ARG_LAST = Arg(("--limit",), help="Only the last so many rows (default: all)", type=positive_int(allow_zero=False))
 ARG_BATCH_ID = Arg(("--batch-id",), help="Only those of this batch")
 ARG_MESSAGE_ID = Arg(("--message-id",), help="Only those of this MessageID")
 ARG_SINCE = Arg(("--since",), help="Only those received since this time (RFC 3339, such as 2026-01-20T09:30:47Z)")
@@ -43,7 +46,9 @@ ARG_CALLBACK_LOGIN = Arg(("--callback-login",), help="User name to present to th
 ARG_CALLBACK_PASSWORD = Arg(("--callback-password",), help="Password to present to the callback URL")
 
 ARG_CONN_ID = Arg(("--conn-id",), help="Connection of the MMSC (default: mm7_default)", default="mm7_default")
-ARG_TO = Arg(("--to",), help="Number to send to; repeat it, or separate numbers by commas", action="append", required=True)
+ARG_TO = Arg(
+    ("--to",), help="Number to send to; repeat it, or separate numbers by commas", action="append", required=True
+)
 ARG_SUBJECT = Arg(("--subject",), help="Subject line")
 ARG_TEXT = Arg(("--text",), help="Text part; may be repeated", action="append")
 ARG_MEDIA = Arg(("--media",), help="URI of a media object (s3://..., file:///...); may be repeated", action="append")
@@ -140,15 +145,15 @@ _COMMANDS = (
     ),
     ActionCommand(
         name="reports",
-        help="List delivery reports and read replies, newest first",
+        help="List delivery reports and read replies, the latest at the end",
         func=_command("ledger.reports"),
-        args=(ARG_BATCH_ID, ARG_MESSAGE_ID, ARG_SINCE, ARG_LIMIT, ARG_OUTPUT, ARG_VERBOSE),
+        args=(ARG_BATCH_ID, ARG_MESSAGE_ID, ARG_SINCE, ARG_LAST, ARG_OUTPUT, ARG_VERBOSE),
     ),
     ActionCommand(
         name="inbound",
-        help="List messages from handsets, newest first",
+        help="List messages from handsets, the latest at the end",
         func=_command("ledger.inbound"),
-        args=(ARG_LIMIT, ARG_OUTPUT, ARG_VERBOSE),
+        args=(ARG_LAST, ARG_OUTPUT, ARG_VERBOSE),
     ),
     ActionCommand(
         name="inspect",

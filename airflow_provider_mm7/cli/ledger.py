@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from airflow_provider_mm7.cli.boundary import EXIT_USAGE, CommandError
 from airflow_provider_mm7.cli.output import Row, print_rows
 from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.store import Batch, BatchSummary, Inbound, Report, open_store
 
+#: Rows read from the store at a time.
+PAGE = 1000
+
+_Row = TypeVar("_Row", Report, Inbound)
+
 
 def batches(args: Namespace) -> None:
     """List batches with their counts, newest first."""
     store = open_store(config.store_url())
-    found = store.list_batches(limit=args.limit)
-    print_rows([_batch_row(batch, store.summary(batch.batch_id)) for batch in found], args.output)
+    found: list[Batch] = []
+    while len(found) < args.limit:
+        page = store.list_batches(min(PAGE, args.limit - len(found)), before=found[-1] if found else None)
+        if not page:
+            break
+        found += page
+    counts = store.summaries(batch.batch_id for batch in found)
+    print_rows([_batch_row(batch, counts[batch.batch_id]) for batch in found], args.output)
 
 
 def reports(args: Namespace) -> None:
-    """List the effective reports: one for each message and recipient."""
+    """List the effective reports, one for each message and recipient, the latest at the end."""
     since = parse_time(args.since, "--since")
-    found = open_store(config.store_url()).reports(
-        batch_id=args.batch_id, message_id=args.message_id, since=since, limit=args.limit
-    )
-    print_rows([_report_row(report) for report in found], args.output)
+    store = open_store(config.store_url())
+
+    def page(after_id: int) -> list[Report]:
+        return store.reports(
+            batch_id=args.batch_id, message_id=args.message_id, since=since, after_id=after_id, limit=PAGE
+        )
+
+    print_rows([_report_row(report) for report in _last(page, args.limit)], args.output)
 
 
 def inbound(args: Namespace) -> None:
-    """List messages from handsets."""
-    found = open_store(config.store_url()).inbound(limit=args.limit)
+    """List messages from handsets, the latest at the end."""
+    store = open_store(config.store_url())
+    found = _last(lambda after_id: store.inbound(PAGE, after_id=after_id), args.limit)
     print_rows([_inbound_row(message) for message in found], args.output)
+
+
+def _last(page: Callable[[int], list[_Row]], limit: int | None) -> Iterable[_Row]:
+    """Read all pages and return the last rows, in their order."""
+    rows: deque[_Row] = deque(maxlen=limit)
+    after_id = 0
+    while found := page(after_id):
+        rows += found
+        after_id = found[-1].id
+    return rows
 
 
 def parse_time(text: str | None, option: str) -> datetime | None:
@@ -71,12 +100,13 @@ def _report_row(report: Report) -> Row:
     return {
         "message_id": report.message_id,
         "recipient": report.recipient,
-        "kind": str(report.kind),
         "mm_status": report.mm_status,
         "mm_status_raw": report.mm_status_raw,
         "date": report.date,
         "batch_id": report.batch_id,
         "received_at": report.received_at,
+        "kind": str(report.kind),
+        "status_text": report.status_text,
     }
 
 

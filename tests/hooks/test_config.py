@@ -1,24 +1,39 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.provider_info import PROVIDER_INFO
+from tests.support.airflow_cli import AirflowHome
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for option in PROVIDER_INFO["config"]["mm7"]["options"]:
         monkeypatch.delenv(f"AIRFLOW__MM7__{option.upper()}", raising=False)
-    monkeypatch.setenv("AIRFLOW_HOME", "/somewhere")
 
 
-def test_defaults_stand_beside_airflow() -> None:
-    assert config.store_url() == "sqlite:////somewhere/mm7.db"
-    assert config.inbound_media_uri() == "file:///somewhere/mm7/inbound"
-    assert config.max_callback_bytes() == 10 * 1024 * 1024
-    assert config.max_concurrent_callbacks() == 32
+def test_defaults_stand_beside_airflow(tmp_path: Path) -> None:
+    # A process of its own: an airflow.cfg and installed metadata of this one would be seen here.
+    code = (
+        "from airflow_provider_mm7.hooks.config import *\n"
+        "print(store_url(), inbound_media_uri(), max_callback_bytes(), max_concurrent_callbacks())"
+    )
+    home = AirflowHome(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=home.environment(), capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == [
+        f"sqlite:///{tmp_path}/mm7.db",
+        f"file://{tmp_path}/mm7/inbound",
+        str(10 * 1024 * 1024),
+        "32",
+    ]
 
 
 def test_metadata_and_code_agree_on_the_defaults() -> None:

@@ -120,7 +120,7 @@ def test_url(columns: dict[str, Any], url: str) -> None:
     ],
 )
 def test_connections_given_as_a_uri(uri: str, url: str) -> None:
-    read = ConnectionSettings.from_connection(Connection(conn_id="c", uri=uri))
+    read = ConnectionSettings.from_connection(Connection(conn_id="c", uri=uri))  # type: ignore[call-arg]  # attrs hides the overload
     assert (read.url, read.login, read.password) == (url, "u", "p")
 
 
