@@ -98,7 +98,7 @@ def test_it_takes_callbacks_and_ends_when_told(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "mm7_inbound").rglob("*") if path.is_file()]) == 4
     assert store.components() == []
     store.close()
-    assert "operation=DeliveryReportReq message_id='m-1' status=1000" in log
+    assert "operation=DeliveryReportReq transaction_id='tx-1' message_id='m-1' status=1000" in log
     for private in (callbacks.RECIPIENT[1:], callbacks.TEXT, "secret"):
         assert private not in log
 
