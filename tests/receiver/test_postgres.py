@@ -21,7 +21,7 @@ async def post(rig: Rig, body: bytes, content_type: str = callbacks.XML, app: St
         return (await client.post(URL, content=body, headers=callbacks.headers(content_type))).status_code
 
 
-async def test_a_burst_with_repeats_is_stored_once_each(rig: Rig, postgres_url: str) -> None:
+async def test_a_burst_with_repeats_is_stored_once_each(postgres_url: str, rig: Rig) -> None:
     rig.url = rig.real_url = postgres_url
     open_store(postgres_url, migrate=True)
     app = rig.app()
@@ -33,8 +33,8 @@ async def test_a_burst_with_repeats_is_stored_once_each(rig: Rig, postgres_url: 
     assert (len(rig.store.reports()), len(rig.store.inbound())) == (15, 1)
 
 
-async def test_tables_that_are_not_there_yet_are_waited_for(rig: Rig, postgres_url: str) -> None:
-    rig.url = postgres_url
+async def test_tables_that_are_not_there_yet_are_waited_for(postgres_url: str, rig: Rig) -> None:
+    rig.url = rig.real_url = postgres_url
     app = rig.app()
     assert await post(rig, callbacks.report(), app=app) == 503
     async with rig.client(app=app) as client:
@@ -42,4 +42,3 @@ async def test_tables_that_are_not_there_yet_are_waited_for(rig: Rig, postgres_u
     assert (health.status_code, health.json()["store"]) == (503, "not migrated")
     open_store(postgres_url, migrate=True)
     assert await post(rig, callbacks.report(), app=app) == 200
-    open_store(postgres_url).close()
