@@ -1,5 +1,5 @@
-"""Fixtures of the whole suite."""
+"""Fixtures that rooms share."""
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.airflow_cli"]
+pytest_plugins = ["tests.support.airflow_cli", "tests.support.seaweedfs"]

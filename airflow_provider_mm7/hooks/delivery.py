@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.hooks import config, ledger
 from airflow_provider_mm7.protocol.statuses import MMStatus, Outcome
-
 from airflow_provider_mm7.store import open_store
 
 if TYPE_CHECKING:

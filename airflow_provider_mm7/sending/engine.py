@@ -112,6 +112,7 @@ class Engine:
     _halt: threading.Event = field(default_factory=threading.Event)
     _halted_by: MM7Error | None = None
     _unreached: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, batch_id: str) -> MM7Error | None:
         """Send everything that the batch has planned or may try again.
@@ -182,7 +183,17 @@ class Engine:
     def _exchange(self, group: Sequence[Submission]) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
         if self._halt.is_set():
-            return failed(group, NotSent("sending was stopped before this message"))
+            return Outcome(untried=True)
+        outcome = self._try(group)
+        with self._lock:
+            # Refused at the door, or not reached several times in a row: going on would only hammer.
+            self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
+            if not self._halt.is_set() and (outcome.halts or self._unreached >= UNREACHED_LIMIT):
+                self._halted_by = outcome.failure
+                self._halt.set()
+        return outcome
+
+    def _try(self, group: Sequence[Submission]) -> Outcome:
         try:
             payload = self.compose(group, group[0].transaction_id or _new_transaction_id())
         except Exception as exc:
@@ -198,23 +209,23 @@ class Engine:
     def _settle(self, batch_id: str, jobs: Sequence[_Job], workers: _Workers) -> int:
         """Record what was answered, in one commit, and return how many submissions are no longer in flight."""
         settlements: list[Settlement] = []
+        untried: list[int] = []
+        lost = 0
         for job in jobs:
-            self._judge(job.outcome)
-            if job.outcome.split:
+            if job.outcome.untried:
+                untried += [item.id for item in job.group]
+            elif job.outcome.split:
                 singles = self.store.split(batch_id, job.group, transaction_id=_new_transaction_id)
                 for single in singles:
                     workers.put([single])
+                # Rows that somebody else settled meanwhile are no longer ours.
+                lost += len(job.group) - len(singles)
             settlements += job.outcome.settlements
         if settlements:
             self._record(batch_id, settlements)
-        return len(settlements)
-
-    def _judge(self, outcome: Outcome) -> None:
-        """Stop where going on is useless: refused at the door, or not reached several times in a row."""
-        self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
-        if not self._halt.is_set() and (outcome.halts or self._unreached >= UNREACHED_LIMIT):
-            self._halted_by = outcome.failure
-            self._halt.set()
+        if untried:
+            self.store.release(untried, self._owner)
+        return len(settlements) + len(untried) + lost
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
         """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""

@@ -30,12 +30,14 @@ class Outcome:
     """What one exchange means for its group.
 
     :ivar settlements: one a submission; empty when the group must be split.
+    :ivar untried: whether the group was given back without a request.
     :ivar split: whether to submit the group's recipients one at a time (status 3003).
     :ivar failure: the error below MM7, when there was one.
     :ivar halts: whether every other message would fail in the same way, so that sending stops.
     """
 
     settlements: tuple[Settlement, ...] = ()
+    untried: bool = False
     split: bool = False
     failure: MM7Error | None = None
     halts: bool = False
@@ -123,6 +125,7 @@ def _settlement(
         text = status.status_text or status_text(status.status_code)
     return Settlement(
         submission_id=item.id,
+        transaction_id=item.transaction_id,
         state=state,
         message_id=message_id,
         status_code=status.status_code if status else None,

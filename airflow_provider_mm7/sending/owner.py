@@ -29,7 +29,10 @@ def is_alive(owner: Owner) -> bool | None:
     if owner.host != socket.gethostname():
         return None
     try:
-        return abs(psutil.Process(owner.pid).create_time() - owner.started) < _START_TOLERANCE_S
+        process = psutil.Process(owner.pid)
+        # A process id is given again after its process has ended; a zombie sends nothing.
+        same = abs(process.create_time() - owner.started) < _START_TOLERANCE_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

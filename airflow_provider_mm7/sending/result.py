@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ MAX_LISTED_MESSAGES = 1_000
 MAX_NAMED_NUMBERS = 5
 
 
+_NUMBER = re.compile(r"\+?\d{7,15}")
 #: States that a failure is about.
 PROBLEM_STATES = (State.UNKNOWN, State.SENDING, State.REFUSED, State.RETRY)
 
@@ -139,8 +141,13 @@ def _told(messages: Sequence[Submission], state: State) -> str:
         (message.status_code, message.status_text) for message in messages if message.state is state
     ).most_common(3)
     told = [
-        f"{' '.join(str(item) for item in (code, text) if item is not None) or 'no answer'}: "
+        f"{' '.join(str(item) for item in (code, _hide_numbers(text)) if item is not None) or 'no answer'}: "
         + _numbers((m for m in messages if (m.status_code, m.status_text) == (code, text)), state)
         for code, text in answers
     ]
     return f" ({'; '.join(told)})" if told else ""
+
+
+def _hide_numbers(text: str | None) -> str | None:
+    """Mask what looks like a number in a peer's text: some quote the recipient."""
+    return text and _NUMBER.sub(lambda match: mask(match[0]), text)

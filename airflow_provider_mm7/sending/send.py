@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict
-from airflow_provider_mm7.sending.draft import Recipient
 from airflow_provider_mm7.sending.engine import Engine
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
@@ -42,14 +41,13 @@ def send(
     :raises StoreError: the ledger cannot be used; nothing more is sent.
     """
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
-    wanted = [NewSubmission(recipient=item.number) for item in prepared.recipients]
-    store.replan(batch.batch_id, wanted)
+    by_number = {item.number: item for item in prepared.recipients}
+    store.replan(batch.batch_id, (NewSubmission(recipient=number) for number in by_number))
     if on_batch is not None:
         on_batch(batch.batch_id)
-    by_number = {item.number: item for item in prepared.recipients}
 
     def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
-        return prepared.payload([_recipient(by_number, item) for item in group], transaction_id)
+        return prepared.payload([by_number[item.recipient] for item in group], transaction_id)
 
     engine = Engine(
         store=store,
@@ -71,7 +69,3 @@ def read_result(store: Store, batch_id: str, *, halted_by: MM7Error | None = Non
         problems=tuple(store.submissions(batch_id, limit=MAX_LISTED_MESSAGES, states=PROBLEM_STATES)),
         halted_by=halted_by,
     )
-
-
-def _recipient(by_number: Mapping[str, Recipient], submission: Submission) -> Recipient:
-    return by_number.get(submission.recipient) or Recipient(number=submission.recipient)

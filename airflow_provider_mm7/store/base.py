@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from airflow_provider_mm7.store.database import Database
 
 T = TypeVar("T")
+
+#: A row of a query. SQLAlchemy 2.0 and 2.1 write its type in ways that do not go together.
+AnyRow: TypeAlias = Any
 
 #: Rows a transaction of bulk work handles: short enough that others' writes are not held up.
 CHUNK: Final = 1000

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import sha256
 
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.protocol.addresses import number_key
-from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
+from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
 from airflow_provider_mm7.store.tables import (
     CLAIMABLE,
@@ -108,7 +109,7 @@ class Batches(Base):
         after_id: int | None = 0
         while after_id is not None:
             start = after_id
-            after_id = self._db.write(lambda connection, start=start: _withdraw(connection, batch_id, keys, start))
+            after_id = self._db.write(partial(_withdraw, batch_id=batch_id, keys=keys, after_id=start))
         return added
 
     def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
@@ -123,7 +124,7 @@ class Batches(Base):
                     submission.c.recipient.in_(sorted({recipient for recipient, _ in wanted})),
                 )
             )
-            missing = [key for key in wanted.keys() - {(row.recipient, row.row_no) for row in present}]
+            missing = wanted.keys() - {(row.recipient, row.row_no) for row in present}
             if not missing:
                 return 0
             order = {key: place for place, key in enumerate(wanted)}
@@ -208,7 +209,7 @@ def lock_batch(connection: sa.Connection, batch_id: str) -> None:
         raise NoSuchBatch(f"no batch {batch_id} in the store", batch_id=batch_id)
 
 
-def as_submission(row: sa.Row[tuple[object, ...]]) -> Submission:
+def as_submission(row: AnyRow) -> Submission:
     """Make a value of a row of ``mm7_submission``."""
     return Submission(
         id=row.id,
@@ -255,7 +256,7 @@ def _find(connection: sa.Connection, batch_id: str) -> Batch | None:
     return None if row is None else _batch(row)
 
 
-def _batch(row: sa.Row[tuple[object, ...]]) -> Batch:
+def _batch(row: AnyRow) -> Batch:
     return Batch(
         batch_id=row.batch_id,
         key=row.key,

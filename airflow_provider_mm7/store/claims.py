@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import CHUNK, Base, chunks
+from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.batches import as_submission
 from airflow_provider_mm7.store.counts import Counts, insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
@@ -101,7 +101,8 @@ class Claims(Base):
         query = sa.select(sa.func.min(submission.c.not_before)).where(
             submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before < NOT_BY_ITSELF
         )
-        return self._db.read(lambda connection: connection.scalar(query))
+        due: datetime | None = self._db.read(lambda connection: connection.scalar(query))
+        return due
 
     def extend_lease(self, batch_id: str, claimant: Owner, *, lease_s: float) -> int:
         """Say that the owner still works on what it holds.
@@ -330,7 +331,7 @@ def _settled(key: int, settlement: Settlement, now: datetime, retry_after_s: flo
     }
 
 
-def _may_move(row: sa.Row[tuple[object, ...]], settlement: Settlement) -> bool:
+def _may_move(row: AnyRow, settlement: Settlement) -> bool:
     if settlement.transaction_id is not None and row.transaction_id != clean(settlement.transaction_id):
         return False
     if row.state in _FROM.get(settlement.state, frozenset()):
@@ -347,7 +348,7 @@ def _remember(connection: sa.Connection, claimant: Owner, now: datetime) -> None
     connection.execute(statement.on_conflict_do_nothing())
 
 
-def _count_move(connection: sa.Connection, rows: Sequence[sa.Row[tuple[object, ...]]], state: State) -> None:
+def _count_move(connection: sa.Connection, rows: Sequence[AnyRow], state: State) -> None:
     counts = Counts()
     for row in rows:
         counts.remove(row.batch_id, row.state, row.delivery)

@@ -62,7 +62,7 @@ class Database:
 
     @property
     def engine(self) -> sa.Engine:
-        """This process's engine."""
+        """The engine of this process."""
         with self._lock:
             if self._engine is None:
                 self._engine = _new_engine(self.url)
@@ -91,8 +91,9 @@ class Database:
             return work(connection)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run one write transaction and commit it. ``work`` runs again after a deadlock, so it must have no other effect.
+        """Run one write transaction and commit it.
 
+        :param work: runs again after a deadlock, so it must have no other effect.
         :raises StoreUnavailable: the database cannot be used now. Whether a COMMIT that was cut off took place
             is not known; what the store does can be repeated.
         """

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import Base
+from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.tables import aside, inbound
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
@@ -86,7 +86,7 @@ def _clean_part(part: InboundPart) -> dict[str, object]:
     return {name: clean(value) if isinstance(value, str) else value for name, value in asdict(part).items()}
 
 
-def _inbound(row: sa.Row[tuple[object, ...]]) -> Inbound:
+def _inbound(row: AnyRow) -> Inbound:
     return Inbound(
         id=row.id,
         received_at=row.received_at,

@@ -94,7 +94,7 @@ class Board:
         present = self._rows.get(row.key)
         # A later arrival wins among equals: the peer said it last.
         if present is None or row.rank >= present.rank:
-            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present and present.batch_id)
+            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
             self._changed.add(row.key)
         if row.kind == ReportKind.DELIVERY:
             status = self._rows[row.key].mm_status
@@ -146,9 +146,9 @@ class Board:
             fields = zip(("id", "batch_id", "state", "recipient_key", "delivery"), values, strict=True)
             self._targets.setdefault(message_id, []).append(_Target(**dict(fields)))
         for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
-            values = dict(row._mapping)
-            row_id = values.pop("id")
-            known = ReportRow(**values)
+            stored = dict(row._mapping)
+            row_id = stored.pop("id")
+            known = ReportRow(**stored)
             self._rows[known.key], self._ids[known.key] = known, row_id
 
     def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import CHUNK, Base
+from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.tables import (
     aside,
@@ -145,7 +144,7 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
     return PruneCounts(batches=1)
 
 
-def _forget_reports(connection: sa.Connection, reports: Sequence[sa.Row[Any]]) -> int:
+def _forget_reports(connection: sa.Connection, reports: Sequence[AnyRow]) -> int:
     connection.execute(sa.delete(report).where(report.c.id.in_([row.id for row in reports])))
     left = sa.select(report.c.id).where(report.c.message_id == report_event.c.message_id).exists()
     messages = sorted({row.message_id for row in reports})

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
 from airflow_provider_mm7.protocol.addresses import number_key
-from airflow_provider_mm7.store.base import CHUNK, IN_LIST, Base, chunks
+from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
 from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, NO_REPORT, batch_count, report, report_event, submission
@@ -219,7 +219,7 @@ def _event(digest: str, row: ReportRow) -> dict[str, object]:
     return {"digest": digest} | {name: getattr(row, name) for name in names}
 
 
-def _report(row: sa.Row[tuple[object, ...]], batch_id: str | None) -> Report:
+def _report(row: AnyRow, batch_id: str | None) -> Report:
     return Report(
         id=row.id,
         kind=ReportKind(row.kind),
@@ -239,10 +239,7 @@ def _report(row: sa.Row[tuple[object, ...]], batch_id: str | None) -> Report:
 
 
 def _delivery(batch_id: str, rows: list[tuple[str, str, int]]) -> DeliverySummary:
-    by_status: dict[str, int] = {}
-    for state, delivery, n in rows:
-        if state == State.ACCEPTED and delivery != NO_REPORT and n:
-            by_status[delivery] = n
+    by_status = {delivery: n for state, delivery, n in rows if state == State.ACCEPTED and delivery != NO_REPORT and n}
     return DeliverySummary(
         batch_id=batch_id,
         total=sum(n for _, _, n in rows),

@@ -160,7 +160,7 @@ class NewReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The effective report of one (message_id, recipient): a final one before an interim, then the newest by its date."""
+    """The effective report of one (message_id, recipient): a final one before an interim, then the newest."""
 
     kind: ReportKind
     message_id: str

@@ -1,1 +1,3 @@
+"""Tests of hooks/."""
+
 from __future__ import annotations

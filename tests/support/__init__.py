@@ -1,3 +1,3 @@
-"""Real parts for tests: servers, databases, deployments."""
+"""Servers and fixtures that several rooms of the tests share."""
 
 from __future__ import annotations

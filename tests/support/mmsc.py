@@ -50,7 +50,8 @@ class MMSC:
     def serve(self, peer: Exchange) -> None:
         while True:
             request = peer.read()
-            if not request.head:
+            if len(request.body) < int(request.header("Content-Length") or 0) or not request.head:
+                # The client went away, or died in the middle of its request.
                 return
             envelope = protocol.load(request.body, request.header("Content-Type"))
             assert isinstance(envelope.message, SubmitReq)

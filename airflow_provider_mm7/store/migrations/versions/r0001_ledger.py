@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -22,7 +24,7 @@ def _text(name: str, *, null: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=null)
 
 
-def _time(name: str, *, null: bool = False) -> sa.Column[sa.DateTime]:
+def _time(name: str, *, null: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, _TIME, nullable=null)
 
 

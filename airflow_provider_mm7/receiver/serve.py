@@ -1,0 +1,32 @@
+"""Running a receiver as a process of its own."""
+
+from __future__ import annotations
+
+import uvicorn
+from starlette.types import ASGIApp
+
+#: Seconds for callbacks under way when the process is asked to end: longer than a body may take and a commit may wait.
+SHUTDOWN_S = 60
+#: Seconds that an idle connection is kept: MMSCs send reports in bursts over one.
+KEEP_ALIVE_S = 60
+
+
+def serve(app: ASGIApp, *, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is under way.
+
+    :param app: the receiver.
+    :param host: address to listen on.
+    :param port: TCP port; 0 takes a free one (its number is in the log).
+    """
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        lifespan="on",
+        # The receiver logs each callback itself, with what matters.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )

@@ -1,0 +1,263 @@
+"""Requests that the sandbox sends to the callback, with the patience of a real MMSC."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import urllib3
+from lxml import etree
+
+from airflow_provider_mm7.sandbox.settings import Settings
+
+#: Bytes of a callback's answer that are read.
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One request to the callback.
+
+    :ivar kind: ``report``, ``read-reply`` or ``deliver``.
+    """
+
+    kind: str
+    transaction_id: str
+    content_type: str
+    body: bytes
+    message_id: str | None = None
+    recipient: str | None = None
+    sender: str | None = None
+    mm_status: str | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """A callback and what came of it."""
+
+    seq: int
+    callback: Callback
+    state: str = "scheduled"
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    body_kept: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``GET /_sandbox/reports`` shows it."""
+        one = self.callback
+        return {
+            "seq": self.seq,
+            "kind": one.kind,
+            "state": self.state,
+            "message_id": one.message_id,
+            "recipient": one.recipient,
+            "sender": one.sender,
+            "mm_status": one.mm_status,
+            "transaction_id": one.transaction_id,
+            "attempts": list(self.attempts),
+        }
+
+
+class CallbackQueue:
+    """Posts callbacks when they are due, again when they were not acknowledged, and remembers every answer.
+
+    :param settings: URL, credentials, retries, number of connections.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._due: list[tuple[float, int, Entry]] = []
+        self._tie = itertools.count()
+        self._seqs = itertools.count(1)
+        self._changed = threading.Condition()
+        self._entries: list[Entry] = []
+        self._with_body: deque[Entry] = deque()
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        timeout = urllib3.Timeout(connect=settings.report_timeout, read=settings.report_timeout)
+        self._pool = urllib3.PoolManager(maxsize=settings.report_connections, block=False, timeout=timeout)
+        self._headers = {"SOAPAction": '""', "MIME-Version": "1.0", "User-Agent": "mm7-sandbox"}
+        if settings.callback_login or settings.callback_password:
+            credentials = f"{settings.callback_login}:{settings.callback_password}"
+            self._headers |= urllib3.make_headers(basic_auth=credentials)
+
+    @property
+    def enabled(self) -> bool:
+        """There is a callback to post to."""
+        return bool(self._settings.callback_url)
+
+    def schedule(self, callback: Callback, after_s: float) -> None:
+        """Post a callback later.
+
+        :param after_s: seconds from now.
+        """
+        if self.enabled:
+            self._push(self._enter(callback), after_s)
+
+    def post_now(self, callback: Callback) -> dict[str, Any]:
+        """Post a callback and wait for the answer; a failure is tried again in the background.
+
+        :return: its entry as JSON.
+        """
+        entry = self._enter(callback)
+        if self.enabled:
+            self._attempt(entry)
+        else:
+            entry.state = "nowhere"
+        return entry.as_json()
+
+    def about(self, message_id: str) -> tuple[int, int]:
+        """How many callbacks about a message are still to be posted, and how many were."""
+        with self._changed:
+            posted = [bool(one.attempts) for one in self._entries if one.callback.message_id == message_id]
+        return posted.count(False), posted.count(True)
+
+    def cancel(self, message_id: str) -> None:
+        """Drop what is still to be posted about a message."""
+        with self._changed:
+            for one in self._entries:
+                if one.callback.message_id == message_id and one.state == "scheduled":
+                    one.state = "cancelled"
+
+    def as_json(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """Every callback in the order in which it was made."""
+        with self._changed:
+            return [one.as_json() for one in self._entries if one.seq > after]
+
+    def counts(self) -> dict[str, int]:
+        """How many callbacks there are, and how many are still to be settled."""
+        with self._changed:
+            waiting = sum(one.state == "scheduled" for one in self._entries)
+            return {"callbacks": len(self._entries), "callbacks_waiting": waiting}
+
+    def statuses(self, message_ids: set[str]) -> dict[str, list[str]]:
+        """MMStatus of the acknowledged or refused reports of each message, in order, for the page."""
+        found: dict[str, list[str]] = {}
+        with self._changed:
+            for one in self._entries:
+                about = one.callback
+                if about.message_id in message_ids and about.mm_status and one.attempts:
+                    found.setdefault(str(about.message_id), []).append(about.mm_status)
+        return found
+
+    def body(self, seq: int) -> tuple[str, bytes] | None:
+        """Content-Type and body of a callback, as long as it is kept."""
+        with self._changed:
+            entry = next((one for one in self._entries if one.seq == seq and one.body_kept), None)
+            return None if entry is None else (entry.callback.content_type, entry.callback.body)
+
+    def clear(self) -> None:
+        """Forget what was sent and drop what is due."""
+        with self._changed:
+            for one in self._entries:
+                one.state = "cancelled"
+            self._entries.clear()
+            self._with_body.clear()
+            self._due.clear()
+
+    def stop(self) -> None:
+        """End the threads; what is in flight is given a moment."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+        self._pool.clear()
+
+    def _enter(self, callback: Callback) -> Entry:
+        with self._changed:
+            entry = Entry(seq=next(self._seqs), callback=callback)
+            self._entries.append(entry)
+            return entry
+
+    def _push(self, entry: Entry, after_s: float) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + after_s, next(self._tie), entry))
+            if len(self._threads) < self._settings.report_connections and not self._stopping:
+                thread = threading.Thread(target=self._work, name=f"callback-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while (entry := self._take()) is not None:
+            self._attempt(entry)
+
+    def _take(self) -> Entry | None:
+        """Wait for the next entry that is due; None when the queue stops."""
+        with self._changed:
+            while not self._stopping:
+                wait_s = self._due[0][0] - time.monotonic() if self._due else None
+                if wait_s is not None and wait_s <= 0:
+                    entry = heapq.heappop(self._due)[2]
+                    if entry.state == "scheduled":
+                        return entry
+                    continue
+                self._changed.wait(wait_s)
+            return None
+
+    def _attempt(self, entry: Entry) -> None:
+        began = datetime.now(UTC)
+        outcome = self._post(entry.callback)
+        with self._changed:
+            entry.attempts.append({"at": began.isoformat(), **outcome})
+            if entry.state == "cancelled":
+                return
+            if outcome["status_code"] is not None and outcome["http_status"] == 200:
+                # A parsable error status makes some MMSCs drop the report for good; so does this one.
+                entry.state = "acknowledged" if outcome["status_code"] // 1000 == 1 else "refused"
+            elif len(entry.attempts) > self._settings.report_retries or self._stopping:
+                entry.state = "given-up"
+        if entry.state == "scheduled":
+            self._push(entry, self._settings.report_retry_delay)
+        self._bound_bodies(entry)
+
+    def _post(self, callback: Callback) -> dict[str, Any]:
+        outcome: dict[str, Any] = {"http_status": None, "status_code": None, "error": None}
+        headers = {**self._headers, "Content-Type": callback.content_type}
+        try:
+            answer = self._pool.request(
+                "POST",
+                self._settings.callback_url,
+                body=callback.body,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
+            try:
+                outcome["http_status"] = answer.status
+                outcome["status_code"] = _status_code(answer.read(MAX_ANSWER_BYTES))
+            finally:
+                answer.drain_conn()
+                answer.release_conn()
+        except urllib3.exceptions.HTTPError as exc:
+            outcome["error"] = type(exc).__name__
+        return outcome
+
+    def _bound_bodies(self, entry: Entry) -> None:
+        """Drop the bodies of the oldest settled callbacks."""
+        if entry.state == "scheduled":
+            return
+        with self._changed:
+            self._with_body.append(entry)
+            while len(self._with_body) > self._settings.keep:
+                old = self._with_body.popleft()
+                old.body_kept = False
+                old.callback = replace(old.callback, body=b"")
+
+
+def _status_code(answer: bytes) -> int | None:
+    """StatusCode of an MM7 answer, read without the product's codec; None when there is none."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        root = etree.fromstring(answer, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    texts = [one.text or "" for one in root.iter("{*}StatusCode")]
+    return int(texts[0]) if len(texts) == 1 and texts[0].strip().isdigit() else None

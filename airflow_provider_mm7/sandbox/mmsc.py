@@ -1,0 +1,197 @@
+"""What an MMSC does with a request: the record of it, the status, and the callbacks that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_mm7.protocol import Address, CancelReq, Message, ReplaceReq, SubmitReq, VaspRequest, status_text
+from airflow_provider_mm7.sandbox.callbacks import Callback, CallbackQueue
+from airflow_provider_mm7.sandbox.judge import Judged
+from airflow_provider_mm7.sandbox.record import Record, RecordBook
+from airflow_provider_mm7.sandbox.reports import Spelling
+from airflow_provider_mm7.sandbox.scenarios import (
+    ORDINARY,
+    Behaviour,
+    ReportStep,
+    Scenario,
+    scenario_of_number,
+)
+from airflow_provider_mm7.sandbox.script import Script
+from airflow_provider_mm7.sandbox.settings import Settings
+
+#: Behaviours whose answer holds a status.
+_SPEAKING = frozenset(
+    {Behaviour.ANSWER, Behaviour.FAULT, Behaviour.SLOW, Behaviour.NO_MESSAGE_ID, Behaviour.HALF_AN_ANSWER}
+)
+#: Behaviours with an HTTP status line.
+_WITH_HTTP = _SPEAKING | {Behaviour.HTTP_STATUS, Behaviour.GARBAGE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is done about one request.
+
+    :ivar record: to be kept before anything is answered.
+    :ivar scenario: how it is answered.
+    :ivar early: callbacks posted before the answer.
+    :ivar later: callbacks and the seconds after the answer when they are posted.
+    """
+
+    record: Record
+    scenario: Scenario
+    early: tuple[Callback, ...] = ()
+    later: tuple[tuple[Callback, float], ...] = ()
+
+
+class MMSC:
+    """Decides. Used from one thread.
+
+    :param settings: delays, pedantry.
+    :param book: what was received before.
+    :param script: what is played.
+    :param callbacks: what is still to be sent, for CancelReq.
+    :param spelling: writes callbacks, gives out ids.
+    """
+
+    def __init__(
+        self, settings: Settings, *, book: RecordBook, script: Script, callbacks: CallbackQueue, spelling: Spelling
+    ) -> None:
+        self._settings = settings
+        self._book = book
+        self._script = script
+        self._callbacks = callbacks
+        self._spelling = spelling
+
+    def decide(self, judged: Judged, forced: Scenario | None, body_bytes: int) -> Decision:
+        """Decide about one request.
+
+        :param judged: the request.
+        :param forced: what must be played whatever the recipients are; a request that is against the schema is
+            refused all the same.
+        :param body_bytes: length of the HTTP body.
+        """
+        record = _record_of(self._book.next_seq(), judged, body_bytes, pedantic=self._settings.pedantic)
+        scenario = self._refusal(judged) or forced or self._script.choose(record.recipients)
+        after: list[tuple[Callback, float]] = []
+        if isinstance(judged.message, CancelReq | ReplaceReq) and scenario.accepts:
+            scenario, after = self._change(judged.message, scenario)
+        record = self._answered(record, judged.message, scenario)
+        early: list[Callback] = []
+        if record.accepted and self._callbacks.enabled:
+            for step, recipient in _steps(record, forced):
+                callback = self._spelling.report(str(record.message_id), recipient, record.sender, step)
+                if step.turn == 0:
+                    early.append(callback)
+                else:
+                    late_s = self._settings.late_seconds if step.late else 0.0
+                    after.append((callback, step.turn * self._settings.report_delay + late_s))
+        return Decision(record=record, scenario=scenario, early=tuple(early), later=tuple(after))
+
+    def _refusal(self, judged: Judged) -> Scenario | None:
+        refusal = judged.refusal(pedantic=self._settings.pedantic)
+        if refusal is None:
+            return None
+        code, details = refusal
+        return Scenario(
+            code="",
+            name="refused",
+            meaning="",
+            # SOAP 1.1 section 6.2: a Fault comes with HTTP 500.
+            behaviour=Behaviour.FAULT if judged.as_fault else Behaviour.ANSWER,
+            http_status=500 if judged.as_fault else 200,
+            status_code=code,
+            details=details,
+            reports=(),
+        )
+
+    def _change(
+        self, message: CancelReq | ReplaceReq, scenario: Scenario
+    ) -> tuple[Scenario, list[tuple[Callback, float]]]:
+        """CancelReq and ReplaceReq: 2005 for an id never given, 3001 when a report went out already."""
+        earlier = self._book.find_message(message.message_id)
+        if earlier is None:
+            return replace(scenario, status_code=2005), []
+        waiting, posted = self._callbacks.about(message.message_id)
+        if posted:
+            return replace(scenario, status_code=3001, details="the message was delivered already"), []
+        if isinstance(message, ReplaceReq) or not waiting:
+            return scenario, []
+        self._callbacks.cancel(message.message_id)
+        step = ReportStep(mm_status="Cancelled")
+        return scenario, [
+            (self._spelling.report(message.message_id, one, earlier.sender, step), self._settings.report_delay)
+            for one in earlier.recipients
+        ]
+
+    def _answered(self, record: Record, message: Message | None, scenario: Scenario) -> Record:
+        accepted = scenario.accepts and isinstance(message, SubmitReq)
+        speaks = scenario.behaviour in _SPEAKING
+        return replace(
+            record,
+            accepted=accepted,
+            message_id=self._spelling.next_id() if accepted else None,
+            status_code=scenario.status_code if speaks else None,
+            status_text=status_text(scenario.status_code) if speaks else None,
+            details=(scenario.details or _failed_addresses(record, scenario)) if speaks else None,
+            http_status=scenario.http_status if scenario.behaviour in _WITH_HTTP else None,
+            scenario=scenario.name,
+        )
+
+
+def _steps(record: Record, forced: Scenario | None) -> Iterator[tuple[ReportStep, str]]:
+    """The callbacks that were asked for, per recipient."""
+    submit = record.submit
+    if submit is None:
+        return
+    for recipient in record.recipients:
+        for step in (forced or scenario_of_number(recipient)).reports:
+            if submit.read_reply if step.read_reply else submit.delivery_report:
+                yield step, recipient
+
+
+def _failed_addresses(record: Record, scenario: Scenario) -> str | None:
+    """Details of a partial success name the addresses that failed (TS 23.140 clause 8.7.8.3.3)."""
+    if scenario.status_code != 1100:
+        return None
+    return ", ".join(one for one in record.recipients if scenario_of_number(one).status_code == 1100) or None
+
+
+def _values(addresses: tuple[Address, ...]) -> tuple[str, ...]:
+    return tuple(one.value for one in addresses)
+
+
+def _record_of(seq: int, judged: Judged, body_bytes: int, *, pedantic: bool) -> Record:
+    """What is known of a request before it is decided."""
+    message, soap = judged.message, judged.soap
+    known: dict[str, Any] = {}
+    if isinstance(message, VaspRequest):
+        identity = message.sender_identification
+        known |= {
+            "sender": identity.sender_address.value if identity.sender_address else None,
+            "vasp_id": identity.vasp_id,
+            "vas_id": identity.vas_id,
+        }
+    if isinstance(message, SubmitReq):
+        to_all = message.recipients
+        known |= {"submit": message, "to": _values(to_all.to), "cc": _values(to_all.cc), "bcc": _values(to_all.bcc)}
+    if isinstance(message, CancelReq | ReplaceReq):
+        known["about_message_id"] = message.message_id
+    return Record(
+        seq=seq,
+        received_at=datetime.now(UTC),
+        operation=soap.operation if soap else None,
+        transaction_id=soap.transaction_id if soap else None,
+        namespace=(soap.mm7_namespace or None) if soap else None,
+        mm7_version=message.mm7_version if message else None,
+        valid=judged.refusal(pedantic=pedantic) is None,
+        problems=tuple(one.text for one in judged.findings),
+        schema_valid=judged.schema_valid,
+        schema_messages=judged.schema_messages,
+        body_bytes=body_bytes,
+        leaves=judged.reading.leaves,
+        tree=judged.reading.tree,
+        **known,
+    )
