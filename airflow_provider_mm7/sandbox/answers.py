@@ -39,7 +39,7 @@ def envelope(tongue: Tongue, body: str) -> bytes:
     transaction = ""
     if tongue.transaction_id is not None:
         transaction = (
-            f"<mm7:TransactionID xmlns:mm7={quoteattr(tongue.mm7_namespace)} env:mustUnderstand=\"1\">"
+            f'<mm7:TransactionID xmlns:mm7={quoteattr(tongue.mm7_namespace)} env:mustUnderstand="1">'
             f"{escape(tongue.transaction_id)}</mm7:TransactionID>"
         )
     return (

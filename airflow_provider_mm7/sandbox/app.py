@@ -41,9 +41,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     schema_path = settings.schema or os.environ.get(SCHEMA_VARIABLE, "")
     door = Door(
         settings,
-        authenticator=make_authenticator(
-            settings.auth, settings.login, settings.password, settings.digest_algorithm
-        ),
+        authenticator=make_authenticator(settings.auth, settings.login, settings.password, settings.digest_algorithm),
         judge=Judge(settings, SchemaCheck(schema_path) if schema_path else None),
         mmsc=MMSC(settings, book=book, script=script, callbacks=callbacks, spelling=spelling),
         book=book,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +20,8 @@ from airflow_provider_mm7.sandbox.settings import Settings
 
 #: Bytes of a callback's answer that are read.
 MAX_ANSWER_BYTES = 64 * 1024
+#: A moment for callbacks that are in flight when the sandbox ends.
+STOP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class Entry:
     state: str = "scheduled"
     attempts: list[dict[str, Any]] = field(default_factory=list)
     body_kept: bool = True
+    first_attempt: Future[None] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As ``GET /_sandbox/reports`` shows it."""
@@ -99,16 +104,16 @@ class CallbackQueue:
         if self.enabled:
             self._push(self._enter(callback), after_s)
 
-    def post_now(self, callback: Callback) -> dict[str, Any]:
+    async def post_now(self, callback: Callback) -> dict[str, Any]:
         """Post a callback and wait for the answer; a failure is tried again in the background.
 
         :return: its entry as JSON.
         """
         entry = self._enter(callback)
-        if self.enabled:
-            self._attempt(entry)
-        else:
-            entry.state = "nowhere"
+        entry.first_attempt = Future()
+        # A thread of ours and not of the event loop's pool, which a closing loop would wait for.
+        self._push(entry, 0.0)
+        await asyncio.wrap_future(entry.first_attempt)
         return entry.as_json()
 
     def about(self, message_id: str) -> tuple[int, int]:
@@ -156,6 +161,9 @@ class CallbackQueue:
         with self._changed:
             for one in self._entries:
                 one.state = "cancelled"
+                if one.first_attempt is not None and not one.attempts:
+                    one.first_attempt.set_result(None)
+                    one.first_attempt = None
             self._entries.clear()
             self._with_body.clear()
             self._due.clear()
@@ -165,8 +173,9 @@ class CallbackQueue:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        end = time.monotonic() + STOP_S
         for thread in self._threads:
-            thread.join(timeout=1.0)
+            thread.join(timeout=max(0.0, end - time.monotonic()))
         self._pool.clear()
 
     def _enter(self, callback: Callback) -> Entry:
@@ -204,11 +213,12 @@ class CallbackQueue:
     def _attempt(self, entry: Entry) -> None:
         began = datetime.now(UTC)
         outcome = self._post(entry.callback)
+        waiting, entry.first_attempt = entry.first_attempt, None
         with self._changed:
             entry.attempts.append({"at": began.isoformat(), **outcome})
             if entry.state == "cancelled":
-                return
-            if outcome["status_code"] is not None and outcome["http_status"] == 200:
+                pass
+            elif outcome["status_code"] is not None and outcome["http_status"] == 200:
                 # A parsable error status makes some MMSCs drop the report for good; so does this one.
                 entry.state = "acknowledged" if outcome["status_code"] // 1000 == 1 else "refused"
             elif len(entry.attempts) > self._settings.report_retries or self._stopping:
@@ -216,6 +226,8 @@ class CallbackQueue:
         if entry.state == "scheduled":
             self._push(entry, self._settings.report_retry_delay)
         self._bound_bodies(entry)
+        if waiting is not None and not waiting.cancelled():
+            waiting.set_result(None)
 
     def _post(self, callback: Callback) -> dict[str, Any]:
         outcome: dict[str, Any] = {"http_status": None, "status_code": None, "error": None}

@@ -56,7 +56,9 @@ class Guard:
 
     def refusal(self, request: Request) -> Response | None:
         """None when the request may pass."""
-        if not self._exposed and not (_is_loopback(request.client.host if request.client else "") and self._knows(request)):
+        if not self._exposed and not (
+            _is_loopback(request.client.host if request.client else "") and self._knows(request)
+        ):
             return _error(403, "this page is for the sandbox's own machine; --expose-control opens it")
         if request.method in {"GET", "HEAD"}:
             return None
@@ -112,7 +114,9 @@ class Control:
             ("GET", "/scenarios", self.scenarios),
             ("GET", "/health", self.health),
         )
-        return [Route(f"/_sandbox{path}", guarded(guard, endpoint), methods=[method]) for method, path, endpoint in table]
+        return [
+            Route(f"/_sandbox{path}", guarded(guard, endpoint), methods=[method]) for method, path, endpoint in table
+        ]
 
     async def messages(self, request: Request) -> Response:
         """Everything received, oldest first; ``after``, ``limit`` and ``fields`` narrow it."""
@@ -122,7 +126,9 @@ class Control:
         except ValueError:
             return _error(400, "after and limit are numbers")
         fields = [name for name in request.query_params.get("fields", "").split(",") if name]
-        return StreamingResponse(self._listed(after, limit, fields), media_type="application/json", headers=SAFE_HEADERS)
+        return StreamingResponse(
+            self._listed(after, limit, fields), media_type="application/json", headers=SAFE_HEADERS
+        )
 
     async def _listed(self, after: int, limit: int | None, fields: list[str]) -> AsyncIterator[bytes]:
         rows: list[str] = []
@@ -178,7 +184,7 @@ class Control:
         return _download(found[1], found[0])
 
     async def report(self, request: Request) -> Response:
-        """Send one report: ``{"message_id", "recipient", "mm_status", "read_reply", "swapped", "type_suffix", ...}``."""
+        """Send one report: ``{"message_id", "recipient", "mm_status", "read_reply", "swapped", "type_suffix"}``."""
         given, refused = await _object(request, {"message_id", "mm_status"})
         if refused is not None:
             return refused
@@ -217,7 +223,7 @@ class Control:
     async def _posted(self, callback: Callback) -> Response:
         if not self._callbacks.enabled:
             return _error(409, "the sandbox was started without --callback-url")
-        return JSONResponse(await asyncio.to_thread(self._callbacks.post_now, callback), headers=SAFE_HEADERS)
+        return JSONResponse(await self._callbacks.post_now(callback), headers=SAFE_HEADERS)
 
     async def show_script(self, _request: Request) -> Response:
         """Forced answers that wait."""

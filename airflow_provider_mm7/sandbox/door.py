@@ -124,7 +124,7 @@ class Door:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, decision: Decision, judged: Judged) -> None:
         for callback in decision.early:
-            await asyncio.to_thread(self._callbacks.post_now, callback)
+            await self._callbacks.post_now(callback)
         if decision.scenario.behaviour in (Behaviour.NEVER_ANSWERS, Behaviour.RESET_AFTER_BODY):
             self._schedule(decision)
             await self._withhold(scope, receive, decision.scenario)

@@ -9,18 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 #: MM7Version values of Rel-5 and Rel-6 (TS 23.140 annex L, ``versionType``).
 VERSIONS = frozenset(
     {"6.8.0", "6.6.0", "6.5.0", "6.4.0", "6.3.0", "5.10.0", "5.8.0", "5.6.0", "5.5.0", "5.3.0"}
 )  # fmt: skip
 #: 3GPP's namespaces; the vendor's page spells them with https.
-MM7_NAMESPACES = re.compile(
-    r"https?://www\.3gpp\.org/ftp/Specs/archive/23_series/23\.140/schema/REL-[56]-MM7-1-\d"
-)
-SOAP_NAMESPACES = frozenset(
-    {"http://schemas.xmlsoap.org/soap/envelope/", "https://schemas.xmlsoap.org/soap/envelope/"}
-)
+MM7_NAMESPACES = re.compile(r"https?://www\.3gpp\.org/ftp/Specs/archive/23_series/23\.140/schema/REL-[56]-MM7-1-\d")
+SOAP_NAMESPACES = frozenset({"http://schemas.xmlsoap.org/soap/envelope/", "https://schemas.xmlsoap.org/soap/envelope/"})
 
 #: None when a text is of the type, otherwise what it should have been.
 Check = Callable[[str], str | None]
@@ -42,7 +39,9 @@ def _one_of(*values: str) -> Check:
 
 
 #: RFC 3339: xs:dateTime with a zone and upper-case T and Z.
-_MOMENT = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
+_MOMENT = (
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
+)
 _DURATION = r"-?P(?=.)(?:\d+Y)?(?:\d+M)?(?:\d+D)?(?:T(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?"
 
 string = _anything
@@ -75,15 +74,24 @@ class Rule:
     needs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a __dict__
 class ComplexType:
     """Children of an element: in this order, or (``choice``) in any order and number, at least one."""
 
     rules: tuple[Rule, ...]
     choice: bool = False
+    #: A choice of which only one may be there.
+    single: bool = False
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Place of each name."""
+        return {rule.name: place for place, rule in enumerate(self.rules)}
 
 
-def _empty(name: str, attributes: tuple[tuple[str, Check], ...], needs: tuple[str, ...] = (), many: bool = False) -> Rule:
+def _empty(
+    name: str, attributes: tuple[tuple[str, Check], ...], needs: tuple[str, ...] = (), many: bool = False
+) -> Rule:
     return Rule(name=name, check=None, attributes=attributes, needs=needs, many=many)
 
 
@@ -106,7 +114,11 @@ _REQUEST = (
 _CONTENTS = (
     _empty(
         "Content",
-        (("href", filled), ("allowAdaptations", boolean), ("type", _one_of("TEXT", "MULTIMEDIA_LOW", "MULTIMEDIA_HIGH"))),
+        (
+            ("href", filled),
+            ("allowAdaptations", boolean),
+            ("type", _one_of("TEXT", "MULTIMEDIA_LOW", "MULTIMEDIA_HIGH")),
+        ),
         needs=("href",),
         many=True,
     ),
@@ -117,7 +129,16 @@ _APPLICATION = (Rule(name="ApplicID"), Rule(name="ReplyApplicID"), Rule(name="Au
 _CONTENT_CLASS = Rule(
     name="ContentClass",
     check=_one_of(
-        *("text", "image-basic", "image-rich", "video-basic", "video-rich", "megapixel", "content-basic", "content-rich")
+        *(
+            "text",
+            "image-basic",
+            "image-rich",
+            "video-basic",
+            "video-rich",
+            "megapixel",
+            "content-basic",
+            "content-rich",
+        )
     ),
 )
 _MESSAGE_ID = Rule(name="MessageID", check=filled, required=True)
@@ -175,7 +196,7 @@ TYPES: dict[str, ComplexType] = {
     ),
     "Recipients": ComplexType(rules=_ADDRESS_LISTS, choice=True),
     "Addresses": ComplexType(rules=(*_ADDRESSES, _EXTENSION), choice=True),
-    "Address": ComplexType(rules=_ADDRESSES, choice=True),
+    "Address": ComplexType(rules=_ADDRESSES, choice=True, single=True),
     "PreferredChannels": ComplexType(
         rules=(Rule(name="DeliverUsing", check=_one_of("SMS", "MMS", "WAPPUSH"), required=True, many=True),)
     ),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_provider_mm7 import protocol
-from airflow_provider_mm7.exceptions import ProtocolError
 from airflow_provider_mm7.sandbox import grammar, validation
 from airflow_provider_mm7.sandbox.answers import Tongue
+from airflow_provider_mm7.sandbox.request import Request, read_request
 from airflow_provider_mm7.sandbox.settings import Settings
 from airflow_provider_mm7.sandbox.structure import Reading, StructureReader
 from airflow_provider_mm7.sandbox.validation import Finding, SchemaCheck, Soap
@@ -21,13 +20,13 @@ DETAILS_FINDINGS = 5
 class Judged:
     """A request and what the sandbox thinks of it.
 
-    :ivar message: the product's reading of it; None when it could not be read.
+    :ivar request: its fields; None when it holds no operation of a VASP.
     :ivar as_fault: an error is answered with RSErrorRsp in a Fault, since the operation itself is not understood.
     """
 
     reading: Reading
     soap: Soap | None
-    message: protocol.Message | None
+    request: Request | None
     tongue: Tongue
     findings: tuple[Finding, ...]
     as_fault: bool = False
@@ -72,42 +71,41 @@ class Judge:
         except ValueError as exc:
             corrupt = Finding(status_code=2007, text=str(exc))
             found = (*findings, corrupt) if too_long else (corrupt, *findings)
-            return Judged(reading=reading, soap=None, message=None, tongue=Tongue(), findings=found, as_fault=True)
+            return Judged(reading=reading, soap=None, request=None, tongue=Tongue(), findings=found, as_fault=True)
         soap = validation.read_soap(root, self._settings.accept_namespace)
         return self._judge_soap(soap, reading, [*soap.findings, *findings], check_media=not too_long)
 
     def _judge_soap(self, soap: Soap, reading: Reading, findings: list[Finding], *, check_media: bool) -> Judged:
-        version = _version(soap)
+        request = None
+        if soap.element is not None and soap.operation in grammar.REQUESTS:
+            request = read_request(soap.element, str(soap.operation), soap.mm7_namespace)
+        version = request.mm7_version if request else None
+        plain = Tongue()
         tongue = Tongue(
-            soap_namespace=soap.soap_namespace or Tongue().soap_namespace,
-            mm7_namespace=soap.mm7_namespace or Tongue().mm7_namespace,
-            mm7_version=version if version in grammar.VERSIONS else Tongue().mm7_version,
+            soap_namespace=soap.soap_namespace or plain.soap_namespace,
+            mm7_namespace=soap.mm7_namespace or plain.mm7_namespace,
+            mm7_version=version if version in grammar.VERSIONS else plain.mm7_version,
             transaction_id=soap.transaction_id,
         )
-        if soap.operation not in grammar.REQUESTS:
+        if request is None:
             if not soap.findings:
                 findings = [Finding(status_code=4003, text=f"{soap.operation} is not an operation of an MMSC")]
             return Judged(
-                reading=reading, soap=soap, message=None, tongue=tongue, findings=tuple(findings), as_fault=True
-            )  # fmt: skip
+                reading=reading, soap=soap, request=None, tongue=tongue, findings=tuple(findings), as_fault=True
+            )
         as_fault = bool(soap.findings)
         if version not in grammar.VERSIONS:
             unsupported = Finding(status_code=4002, text=f"MM7Version {version or 'is missing'}")
             findings, as_fault = [*findings, unsupported], True
         findings += validation.check_request(soap)
-        message = None
-        try:
-            message = protocol.load(reading.soap, 'text/xml; charset="utf-8"').message
-        except ProtocolError as exc:
-            findings.append(Finding(status_code=2007, text=f"the codec cannot read it: {exc}"))
-        findings += self._check_recipients(message)
+        findings += self._check_recipients(request)
         if check_media:
             findings += validation.check_content(soap, reading)
         schema_messages = self._schema.messages(soap) if self._schema else []
         return Judged(
             reading=reading,
             soap=soap,
-            message=message,
+            request=request,
             tongue=tongue,
             findings=tuple(findings),
             as_fault=as_fault,
@@ -115,13 +113,11 @@ class Judge:
             schema_messages=tuple(schema_messages),
         )
 
-    def _check_recipients(self, message: protocol.Message | None) -> list[Finding]:
-        if not isinstance(message, protocol.SubmitReq):
-            return []
-        findings = validation.check_numbers([one.value for one in message.recipients.all])
+    def _check_recipients(self, request: Request) -> list[Finding]:
+        findings = validation.check_numbers(request.recipients)
         allowed = self._settings.recipients_per_request
-        if len(message.recipients.all) > allowed:
-            text = f"{len(message.recipients.all)} recipients, {allowed} are allowed in one request"
+        if len(request.recipients) > allowed:
+            text = f"{len(request.recipients)} recipients, {allowed} are allowed in one request"
             findings.append(Finding(status_code=3003, text=text))
         return findings
 
@@ -137,10 +133,3 @@ def _check_headers(headers: Mapping[str, str]) -> list[Finding]:
     if media_type == "multipart/related" and headers.get("mime-version") != "1.0":
         findings.append(Finding(status_code=2007, text="there is no MIME-Version: 1.0 header", printed=True))
     return findings
-
-
-def _version(soap: Soap) -> str | None:
-    if soap.element is None:
-        return None
-    version = soap.element.find(f"{{{soap.mm7_namespace}}}MM7Version")
-    return None if version is None else (version.text or "").strip()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from airflow_provider_mm7.protocol import Address, CancelReq, Message, ReplaceReq, SubmitReq, VaspRequest, status_text
+from airflow_provider_mm7.protocol import status_text
 from airflow_provider_mm7.sandbox.callbacks import Callback, CallbackQueue
 from airflow_provider_mm7.sandbox.judge import Judged
 from airflow_provider_mm7.sandbox.record import Record, RecordBook
 from airflow_provider_mm7.sandbox.reports import Spelling
+from airflow_provider_mm7.sandbox.request import Request
 from airflow_provider_mm7.sandbox.scenarios import (
-    ORDINARY,
     Behaviour,
     ReportStep,
     Scenario,
@@ -76,9 +75,9 @@ class MMSC:
         record = _record_of(self._book.next_seq(), judged, body_bytes, pedantic=self._settings.pedantic)
         scenario = self._refusal(judged) or forced or self._script.choose(record.recipients)
         after: list[tuple[Callback, float]] = []
-        if isinstance(judged.message, CancelReq | ReplaceReq) and scenario.accepts:
-            scenario, after = self._change(judged.message, scenario)
-        record = self._answered(record, judged.message, scenario)
+        if judged.request is not None and judged.request.operation != "SubmitReq" and scenario.accepts:
+            scenario, after = self._change(judged.request, scenario)
+        record = self._answered(record, scenario)
         early: list[Callback] = []
         if record.accepted and self._callbacks.enabled:
             for step, recipient in _steps(record, forced):
@@ -107,27 +106,26 @@ class MMSC:
             reports=(),
         )
 
-    def _change(
-        self, message: CancelReq | ReplaceReq, scenario: Scenario
-    ) -> tuple[Scenario, list[tuple[Callback, float]]]:
+    def _change(self, request: Request, scenario: Scenario) -> tuple[Scenario, list[tuple[Callback, float]]]:
         """CancelReq and ReplaceReq: 2005 for an id never given, 3001 when a report went out already."""
-        earlier = self._book.find_message(message.message_id)
+        message_id = request.message_id or ""
+        earlier = self._book.find_message(message_id)
         if earlier is None:
             return replace(scenario, status_code=2005), []
-        waiting, posted = self._callbacks.about(message.message_id)
+        waiting, posted = self._callbacks.about(message_id)
         if posted:
             return replace(scenario, status_code=3001, details="the message was delivered already"), []
-        if isinstance(message, ReplaceReq) or not waiting:
+        if request.operation == "ReplaceReq" or not waiting:
             return scenario, []
-        self._callbacks.cancel(message.message_id)
+        self._callbacks.cancel(message_id)
         step = ReportStep(mm_status="Cancelled")
         return scenario, [
-            (self._spelling.report(message.message_id, one, earlier.sender, step), self._settings.report_delay)
+            (self._spelling.report(message_id, one, earlier.sender, step), self._settings.report_delay)
             for one in earlier.recipients
         ]
 
-    def _answered(self, record: Record, message: Message | None, scenario: Scenario) -> Record:
-        accepted = scenario.accepts and isinstance(message, SubmitReq)
+    def _answered(self, record: Record, scenario: Scenario) -> Record:
+        accepted = scenario.accepts and record.operation == "SubmitReq"
         speaks = scenario.behaviour in _SPEAKING
         return replace(
             record,
@@ -143,12 +141,12 @@ class MMSC:
 
 def _steps(record: Record, forced: Scenario | None) -> Iterator[tuple[ReportStep, str]]:
     """The callbacks that were asked for, per recipient."""
-    submit = record.submit
-    if submit is None:
+    request = record.request
+    if request is None:
         return
     for recipient in record.recipients:
         for step in (forced or scenario_of_number(recipient)).reports:
-            if submit.read_reply if step.read_reply else submit.delivery_report:
+            if request.read_reply if step.read_reply else request.delivery_report:
                 yield step, recipient
 
 
@@ -159,33 +157,16 @@ def _failed_addresses(record: Record, scenario: Scenario) -> str | None:
     return ", ".join(one for one in record.recipients if scenario_of_number(one).status_code == 1100) or None
 
 
-def _values(addresses: tuple[Address, ...]) -> tuple[str, ...]:
-    return tuple(one.value for one in addresses)
-
-
 def _record_of(seq: int, judged: Judged, body_bytes: int, *, pedantic: bool) -> Record:
     """What is known of a request before it is decided."""
-    message, soap = judged.message, judged.soap
-    known: dict[str, Any] = {}
-    if isinstance(message, VaspRequest):
-        identity = message.sender_identification
-        known |= {
-            "sender": identity.sender_address.value if identity.sender_address else None,
-            "vasp_id": identity.vasp_id,
-            "vas_id": identity.vas_id,
-        }
-    if isinstance(message, SubmitReq):
-        to_all = message.recipients
-        known |= {"submit": message, "to": _values(to_all.to), "cc": _values(to_all.cc), "bcc": _values(to_all.bcc)}
-    if isinstance(message, CancelReq | ReplaceReq):
-        known["about_message_id"] = message.message_id
+    soap = judged.soap
     return Record(
         seq=seq,
         received_at=datetime.now(UTC),
         operation=soap.operation if soap else None,
         transaction_id=soap.transaction_id if soap else None,
         namespace=(soap.mm7_namespace or None) if soap else None,
-        mm7_version=message.mm7_version if message else None,
+        request=judged.request,
         valid=judged.refusal(pedantic=pedantic) is None,
         problems=tuple(one.text for one in judged.findings),
         schema_valid=judged.schema_valid,
@@ -193,5 +174,4 @@ def _record_of(seq: int, judged: Judged, body_bytes: int, *, pedantic: bool) -> 
         body_bytes=body_bytes,
         leaves=judged.reading.leaves,
         tree=judged.reading.tree,
-        **known,
     )

@@ -22,8 +22,8 @@ from airflow_provider_mm7.sandbox.structure import Leaf
 #: Messages on the page, newest first.
 SHOWN = 60
 REFRESH_S = 3
-#: What a browser may render from a message, and under which type; SVG and HTML are not among them. The vendor's literal spellings
-#: are shown as what they stand for.
+#: What a browser may render from a message, and under which type; SVG and HTML are not among them. The vendor's
+#: literal spellings are shown as what they stand for.
 SHOWABLE = {
     "image/jpeg": "image/jpeg",
     "image/png": "image/png",
@@ -50,7 +50,8 @@ header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin:0
 h1{font-size:1.25rem;margin:0}
 header p,.empty{margin:0;color:var(--soft)}
 main{display:grid;gap:1.25rem;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));align-items:start}
-article{background:var(--card);border:1px solid var(--line);border-radius:22px;padding:.9rem 1rem 1rem;overflow-wrap:anywhere}
+article{background:var(--card);border:1px solid var(--line);border-radius:22px;padding:.9rem 1rem 1rem;
+overflow-wrap:anywhere}
 .to{display:flex;justify-content:space-between;gap:.75rem;color:var(--soft);font-size:.8rem}
 .to b{color:var(--ink);font-weight:600}
 h2{font-size:1rem;margin:.5rem 0 .6rem}
@@ -125,7 +126,7 @@ def _card(record: Record, reports: Sequence[str]) -> str:
     shown = ", ".join(record.recipients[:3]) or record.operation or "unread request"
     more = f" and {len(record.recipients) - 3} more" if len(record.recipients) > 3 else ""
     moment = record.received_at.strftime("%H:%M:%S")
-    subject = record.submit.subject if record.submit and record.submit.subject else ""
+    subject = (record.request.subject if record.request else None) or ""
     slides = "".join(_slide(record.seq, slide) for slide in slides_of(record.leaves))
     return (
         f'<article><div class="to"><b>{escape(shown + more)}</b><time>{moment} UTC</time></div>'

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_mm7.protocol import SubmitReq
+from airflow_provider_mm7.sandbox.request import Request
 from airflow_provider_mm7.sandbox.structure import Leaf
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class Record:
     """One request that was let in.
 
     :ivar seq: 1, 2, 3...
-    :ivar about_message_id: the message that a CancelReq or ReplaceReq is about.
+    :ivar request: what it asks for; None when it could not be read.
     :ivar accepted: a MessageID was assigned, whether or not the client could know it.
     :ivar valid: nothing is against the schema but what the vendor's own page does.
     :ivar schema_valid: verdict of the XML Schema; None without one.
@@ -41,15 +40,7 @@ class Record:
     operation: str | None = None
     transaction_id: str | None = None
     message_id: str | None = None
-    about_message_id: str | None = None
-    sender: str | None = None
-    vasp_id: str | None = None
-    vas_id: str | None = None
-    to: tuple[str, ...] = ()
-    cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()
-    submit: SubmitReq | None = None
-    mm7_version: str | None = None
+    request: Request | None = None
     namespace: str | None = None
     status_code: int | None = None
     status_text: str | None = None
@@ -68,21 +59,26 @@ class Record:
     @property
     def recipients(self) -> tuple[str, ...]:
         """To + Cc + Bcc."""
-        return self.to + self.cc + self.bcc
+        return self.request.recipients if self.request else ()
+
+    @property
+    def sender(self) -> str | None:
+        """SenderAddress, where one was given."""
+        return self.request.sender if self.request else None
 
     def as_json(self, heavy: Heavy | None) -> dict[str, Any]:
         """As ``GET /_sandbox/messages`` shows it.
 
         :param heavy: what is still kept; without it ``headers`` and ``soap`` are null.
         """
-        submit = self.submit
+        asked = self.request or Request(operation="")
         return {
             "seq": self.seq,
             "received_at": self.received_at.astimezone(UTC).isoformat(),
             "operation": self.operation,
             "transaction_id": self.transaction_id,
             "message_id": self.message_id,
-            "about_message_id": self.about_message_id,
+            "about_message_id": asked.message_id,
             "accepted": self.accepted,
             "status_code": self.status_code,
             "status_text": self.status_text,
@@ -90,18 +86,18 @@ class Record:
             "http_status": self.http_status,
             "scenario": self.scenario,
             "recipients": list(self.recipients),
-            "to": list(self.to),
-            "cc": list(self.cc),
-            "bcc": list(self.bcc),
-            "sender": self.sender,
-            "vasp_id": self.vasp_id,
-            "vas_id": self.vas_id,
-            "subject": submit.subject if submit else None,
-            "linked_id": submit.linked_id if submit else None,
-            "priority": submit.priority if submit else None,
-            "delivery_report": bool(submit and submit.delivery_report),
-            "read_reply": bool(submit and submit.read_reply),
-            "mm7_version": self.mm7_version,
+            "to": list(asked.to),
+            "cc": list(asked.cc),
+            "bcc": list(asked.bcc),
+            "sender": asked.sender,
+            "vasp_id": asked.vasp_id,
+            "vas_id": asked.vas_id,
+            "subject": asked.subject,
+            "linked_id": asked.linked_id,
+            "priority": asked.priority,
+            "delivery_report": asked.delivery_report,
+            "read_reply": asked.read_reply,
+            "mm7_version": asked.mm7_version,
             "namespace": self.namespace,
             "valid": self.valid,
             "problems": list(self.problems),

@@ -120,7 +120,7 @@ class Spelling:
         return (
             '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
             f"<soap-env:Envelope xmlns:{prefix}={quoteattr(self._soap)} xmlns=\n{quoteattr(self._mm7)}>\n"
-            f"<{opened}Header>\n   <TransactionID soap-env:mustUnderstand=\"1\">{escape(transaction_id)}"
+            f'<{opened}Header>\n   <TransactionID soap-env:mustUnderstand="1">{escape(transaction_id)}'
             f"</TransactionID>\n</soap-env:Header>\n<{opened}Body>\n   {body}\n</soap-env:Body>\n</soap-env:Envelope>\n"
         ).encode()
 

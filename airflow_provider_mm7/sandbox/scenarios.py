@@ -1,8 +1,8 @@
 """Special recipients: numbers that make the sandbox misbehave, as payment gateways have test cards.
 
 The number is ``+1 500 XXX NNNN``. NPA 500 is a valid area code behind which no handset is; the last four digits say
-what happens and ``XXX`` (200 to 999; 555 in the examples) is free, so that a large batch can hold many of a kind. Every other number is
-an ordinary handset: the message is accepted and, where a report was asked for, Retrieved.
+what happens and ``XXX`` (200 to 999; 555 in the examples) is free, so that a large batch can hold many of a kind.
+Every other number is an ordinary handset: the message is accepted and, where a report was asked for, Retrieved.
 
 :data:`SCENARIOS` is the one source: the server acts by it, ``GET /_sandbox/scenarios`` shows it, docs/sandbox.rst
 prints it, and the tests go through it.
@@ -120,9 +120,10 @@ ORDINARY = Scenario(code="0000", name="ordinary", meaning="Accepted, Retrieved; 
 
 #: Status codes that get a row of their own; every other number from 1000 to 4999 answers its own code as well.
 DOCUMENTED_STATUS_CODES = (
-    (1000, 1100, 2000, 2001, 2002, 2003, 2004, 2005, 2006, 2007, 2008, 2009, 2569)
-    + (3000, 3001, 3002, 3003, 3004, 3500, 3510)
-    + (4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008)
+    *(1000, 1100),
+    *(2000, 2001, 2002, 2003, 2004, 2005, 2006, 2007, 2008, 2009, 2569),
+    *(3000, 3001, 3002, 3003, 3004, 3500, 3510),
+    *(4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008),
 )
 
 
@@ -285,7 +286,9 @@ _REPORTS = (
 #: The whole table by its four digits.
 SCENARIOS: dict[str, Scenario] = {
     one.code: one
-    for one in sorted((ORDINARY, *_ANSWERS, *map(_status_scenario, DOCUMENTED_STATUS_CODES), *_REPORTS), key=lambda one: one.code)
+    for one in sorted(
+        (ORDINARY, *_ANSWERS, *map(_status_scenario, DOCUMENTED_STATUS_CODES), *_REPORTS), key=lambda one: one.code
+    )
 }
 _BY_NAME = {one.name: one for one in SCENARIOS.values()}
 

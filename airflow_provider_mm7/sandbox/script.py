@@ -12,7 +12,9 @@ from airflow_provider_mm7.sandbox.scenarios import ORDINARY, Behaviour, Scenario
 
 #: Forced answers that may wait.
 MAX_SCRIPT = 100_000
-_FIELDS = frozenset({"code", "status_code", "status", "http_status", "http", "retry_after", "details", "delay_s", "times"})
+_FIELDS = frozenset(
+    {"code", "status_code", "status", "http_status", "http", "retry_after", "details", "delay_s", "times"}
+)
 
 
 class Script:
@@ -62,12 +64,12 @@ class Script:
         return replace(ORDINARY, name=scenario.name) if seen >= scenario.times else scenario
 
     def choose(self, recipients: tuple[str, ...]) -> Scenario:
-        """The answer to a request for these recipients: the first that is not ordinary decides."""
-        for number in recipients:
-            scenario = scenario_of_number(number)
+        """The answer to a request for these recipients: the first that wants no plain success decides."""
+        played = [(number, scenario_of_number(number)) for number in recipients]
+        for number, scenario in played:
             if scenario.behaviour is not Behaviour.ANSWER or scenario.status_code != 1000:
                 return self.turn_of(number, scenario)
-        return ORDINARY
+        return next((scenario for _, scenario in played if scenario is not ORDINARY), ORDINARY)
 
 
 def parse_script(items: Any) -> list[Scenario]:
@@ -78,7 +80,7 @@ def parse_script(items: Any) -> list[Scenario]:
     if isinstance(items, dict):
         items = [items]
     if not isinstance(items, list):
-        raise ValueError("a list of objects is needed")
+        raise ValueError("a list of objects is needed")  # noqa: TRY004  # one error for whatever JSON came
     script: list[Scenario] = []
     for item in items:
         if not isinstance(item, dict) or not item.keys() <= _FIELDS:
@@ -101,7 +103,10 @@ def _parse_item(item: dict[str, Any]) -> Scenario:
         scenario = replace(found, times=0)
     elif http_status is not None:
         scenario = replace(
-            ORDINARY, name=f"http-{http_status}", behaviour=Behaviour.HTTP_STATUS, http_status=_number(http_status, 200, 599)
+            ORDINARY,
+            name=f"http-{http_status}",
+            behaviour=Behaviour.HTTP_STATUS,
+            http_status=_number(http_status, 200, 599),
         )
     elif status is not None:
         code = _number(status, 1000, 9999)
@@ -122,5 +127,3 @@ def _number(value: Any, lowest: int, highest: int) -> int:
     if not lowest <= number <= highest:
         raise ValueError(f"{number} is not between {lowest} and {highest}")
     return number
-
-

@@ -3,8 +3,8 @@
 The product's codec must not be the only witness of what the product sent. So the sandbox reads structure, part headers
 and media through the standard library and never through :mod:`airflow_provider_mm7.protocol`.
 
-A batch sends the same media again and again, and the standard parser takes milliseconds for each: what follows the SOAP part is
-looked up among the bytes seen before (compared as bytes, not as a digest) and parsed once.
+A batch sends the same media again and again, and the standard parser takes milliseconds for each: what follows the
+SOAP part is looked up among the bytes seen before (compared as bytes, not as a digest) and parsed once.
 """
 
 from __future__ import annotations
@@ -101,6 +101,31 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Outer:
+    """The Content-Type of the HTTP request, taken apart once."""
+
+    media_type: str
+    parameters: dict[str, str]
+
+    @classmethod
+    def of(cls, content_type: str) -> _Outer:
+        """Read a header value."""
+        header: Message[str, str] = Message(policy=policy.compat32)
+        header["Content-Type"] = " ".join(content_type.split())
+        parameters = header.get_params() or []
+        return cls(
+            media_type=header.get_content_type(),
+            parameters={name.lower(): value for name, value in parameters[1:] if isinstance(value, str)},
+        )
+
+    @property
+    def shown(self) -> str:
+        """The media type with its charset."""
+        charset = self.parameters.get("charset")
+        return self.media_type + (f"; charset={charset.lower()}" if charset else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Branch:
     """One top-level part besides the root."""
 
@@ -124,24 +149,24 @@ class StructureReader:
         :param content_type: value of its Content-Type header.
         :param media: False reads no further than the SOAP part, for bodies that are too long anyway.
         """
-        header = _header("Content-Type: " + content_type)
-        if header.get_content_maintype() != "multipart":
-            tree = {"content_type": _shown_type(header), "content_id": None, "parts": []}
+        outer = _Outer.of(content_type)
+        if not outer.media_type.startswith("multipart/"):
+            tree: dict[str, Any] = {"content_type": outer.shown, "content_id": None, "parts": []}
             return Reading(
                 soap=body, root_id=None, leaves=(), tree=tree, identifiers=frozenset(), problems=(), chunks=(body,),
                 fresh_bytes=len(body),
             )  # fmt: skip
-        boundary = header.get_boundary()
+        boundary = outer.parameters.get("boundary")
         spans = _split(body, boundary.encode("utf-8", "surrogateescape")) if boundary else None
         if not media:
             spans = spans[:1] if spans else [(0, 0)]
         if spans is None:
-            return self._read_odd(body, content_type)
-        return self._read_segments(body, header, spans)
+            return self._read_odd(body, content_type, outer)
+        return self._read_segments(body, outer, spans)
 
-    def _read_segments(self, body: bytes, header: Message[str, str], spans: list[tuple[int, int]]) -> Reading:
+    def _read_segments(self, body: bytes, outer: _Outer, spans: list[tuple[int, int]]) -> Reading:
         (root_start, root_end), *others = spans
-        root = _PARSER.parsebytes(body[root_start:root_end])
+        root = _PARSER.parsebytes(body[root_start:root_end], headersonly=True)
         branches: list[_Branch] = []
         chunks: list[bytes] = []
         position, fresh = 0, len(body)
@@ -152,7 +177,7 @@ class StructureReader:
             position = end
             fresh -= len(shared) if known else 0
         chunks.append(body[position:])
-        return _reading(header, root, branches, tuple(chunks), fresh)
+        return _reading(outer, root, branches, tuple(chunks), fresh)
 
     def _branch(self, segment: bytes) -> tuple[bytes, _Branch, bool]:
         found = self._cache.get(segment)
@@ -167,18 +192,18 @@ class StructureReader:
             self._room += 2 * len(gone)
         return segment, branch, False
 
-    def _read_odd(self, body: bytes, content_type: str) -> Reading:
+    def _read_odd(self, body: bytes, content_type: str, outer: _Outer) -> Reading:
         """Everything that is not split by the plain rule: preambles, LF line ends, no closing boundary."""
         whole = _PARSER.parsebytes(b"Content-Type: " + content_type.encode("utf-8", "replace") + b"\r\n\r\n" + body)
         parts: list[Any] = whole.get_payload() if whole.is_multipart() else []  # type: ignore[assignment]
         problems = tuple(_defects(whole))
         if not parts:
             empty = EmailMessage()
-            reading = _reading(whole, empty, [], (body,), len(body))
+            reading = _reading(outer, empty, [], (body,), len(body))
             return replace(reading, problems=(*problems, "the multipart has no part"))
-        wanted = _strip_id(_parameter(whole, "start"))
+        wanted = _strip_id(outer.parameters.get("start"))
         root = next((part for part in parts if wanted and _strip_id(part.get("Content-ID")) == wanted), parts[0])
-        reading = _reading(whole, root, [_branch(part) for part in parts if part is not root], (body,), len(body))
+        reading = _reading(outer, root, [_branch(part) for part in parts if part is not root], (body,), len(body))
         return replace(reading, problems=problems + reading.problems)
 
 
@@ -202,20 +227,20 @@ def _split(body: bytes, boundary: bytes) -> list[tuple[int, int]] | None:
 
 
 def _reading(
-    header: Message[str, str],
+    outer: _Outer,
     root: Message[str, str],
     branches: list[_Branch],
     chunks: tuple[bytes, ...],
     fresh: int,
 ) -> Reading:
     root_id = _strip_id(root.get("Content-ID"))
-    root_tree = {"content_type": _shown_type(root), "content_id": root_id, "parts": []}
+    root_tree: dict[str, Any] = {"content_type": _shown_type(root), "content_id": root_id, "parts": []}
     tree = {
-        "content_type": _shown_type(header),
+        "content_type": outer.shown,
         "content_id": None,
         "parts": [root_tree, *(branch.tree for branch in branches)],
     }
-    problems = [*_defects(root), *_outer_problems(header, root, root_id)]
+    problems = [*_defects(root), *_outer_problems(outer, root, root_id)]
     for branch in branches:
         problems += branch.problems
     soap = root.get_payload(decode=True) if not root.is_multipart() else None
@@ -231,17 +256,17 @@ def _reading(
     )
 
 
-def _outer_problems(header: Message[str, str], root: Message[str, str], root_id: str | None) -> list[str]:
+def _outer_problems(outer: _Outer, root: Message[str, str], root_id: str | None) -> list[str]:
     """RFC 2387 section 3: type and start of multipart/related."""
     problems = []
-    if header.get_content_type() != "multipart/related":
-        problems.append(f"the outer Content-Type is {header.get_content_type()}, not multipart/related")
-    kind = _parameter(header, "type")
+    if outer.media_type != "multipart/related":
+        problems.append(f"the outer Content-Type is {outer.media_type}, not multipart/related")
+    kind = outer.parameters.get("type")
     if not kind:
         problems.append("the outer Content-Type has no type parameter")
     elif kind.lower() != root.get_content_type():
         problems.append(f"the outer type is {kind}, the root part is {root.get_content_type()}")
-    start = _parameter(header, "start")
+    start = outer.parameters.get("start")
     if not start:
         problems.append("the outer Content-Type has no start parameter")
     elif root_id is None:
@@ -307,19 +332,10 @@ def _defects(part: Message[str, str], *, after_decoding: bool = False) -> list[s
     return [f"MIME defect {name} in {part.get_content_type()}" for name in names if name not in _HARMLESS_DEFECTS]
 
 
-def _header(line: str) -> Message[str, str]:
-    return _PARSER.parsebytes(line.encode("utf-8", "replace") + b"\r\n\r\n", headersonly=True)
-
-
 def _shown_type(part: Message[str, str]) -> str:
     """The media type with its charset, as a reader would write it."""
     charset = part.get_content_charset()
     return part.get_content_type() + (f"; charset={charset}" if charset else "")
-
-
-def _parameter(part: Message[str, str], name: str) -> str | None:
-    value = part.get_param(name)
-    return value if isinstance(value, str) else None
 
 
 def _strip_id(value: str | None) -> str | None:

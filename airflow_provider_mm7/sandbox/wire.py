@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import import_module
 from typing import Any
 
 import uvicorn
@@ -35,11 +36,13 @@ def protocol_class() -> type[asyncio.Protocol]:
     """Uvicorn's HTTP protocol (httptools where installed, h11 otherwise) that shares its transport."""
     base: Any
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
+        base = import_module("uvicorn.protocols.http.httptools_impl").HttpToolsProtocol
     except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base
+        base = import_module("uvicorn.protocols.http.h11_impl").H11Protocol
 
     class SandboxProtocol(base):  # type: ignore[misc]  # the base is chosen at run time
+        app: Application
+
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             self.app = _WithTransport(self.app, transport)
@@ -92,11 +95,6 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.when_started is not None and self.started:
             self.when_started()
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Take the first signal as final."""
-        super().handle_exit(sig, frame)
-        self.force_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Cut every connection, then let uvicorn close the rest."""
