@@ -6,7 +6,7 @@ Nothing here imports Airflow: the sensor judges on a worker, its trigger in the 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -196,7 +196,7 @@ def ledger_url() -> str:
 
 
 def read_store(url: str, questions: Collection[Question]) -> dict[Question, DeliverySummary | None]:
-    """Ask the store; blocking. All batches together are one query.
+    """Ask the store; blocking. A few queries, however many questions.
 
     :param url: the store.
     :param questions: what to ask.
@@ -204,16 +204,19 @@ def read_store(url: str, questions: Collection[Question]) -> dict[Question, Deli
     :raises StoreError: the store cannot be used.
     """
     store = open_store(url)
-    batch_ids = [question.batch_id for question in questions if question.batch_id is not None]
-    batches = store.delivery_of_batches(batch_ids) if batch_ids else {}
-    return {
-        question: (
-            store.delivery_of_messages(question.message_ids)
-            if question.batch_id is None
-            else batches.get(question.batch_id)
-        )
-        for question in questions
-    }
+    of_batches = [question for question in questions if question.batch_id is not None]
+    of_messages = [question for question in questions if question.batch_id is None]
+    answers: dict[Question, DeliverySummary | None] = {}
+    if of_batches:
+        batches = store.delivery_of_batches(str(question.batch_id) for question in of_batches)
+        unsent = [batch_id for batch_id, summary in batches.items() if summary.unsent]
+        for batch_id, changed_at in (store.last_changes(unsent) if unsent else {}).items():
+            batches[batch_id] = replace(batches[batch_id], changed_at=changed_at)
+        answers.update((question, batches.get(str(question.batch_id))) for question in of_batches)
+    if of_messages:
+        summaries = store.deliveries_of_messages(question.message_ids for question in of_messages)
+        answers.update(zip(of_messages, summaries, strict=True))
+    return answers
 
 
 def receivers_alive(url: str) -> bool:
@@ -222,4 +225,4 @@ def receivers_alive(url: str) -> bool:
     :param url: the store.
     :raises StoreError: the store cannot be used.
     """
-    return bool(open_store(url).receivers_alive())
+    return open_store(url).receivers_alive()

@@ -36,8 +36,8 @@ def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMI
         raise exceeded("header_bytes", limits.header_bytes)
     media_type, parameters = parse_parameters(content_type or "")
     start = _first_bytes(body)
-    boundary = parameters.get("boundary", "").encode()
-    if start != b"--" and not (media_type.startswith("multipart/") and (start[:1] != b"<" or boundary in body)):
+    delimiter = b"--" + parameters.get("boundary", "").encode()
+    if start != b"--" and not (media_type.startswith("multipart/") and (start[:1] != b"<" or delimiter in body)):
         message, transaction_id, dialect = read_soap(body, charset=parameters.get("charset"), limits=limits)
         return Envelope(message=message, transaction_id=transaction_id, dialect=dialect)
     if not content_type or not media_type.startswith("multipart/"):
@@ -105,7 +105,7 @@ def dump(
     soap = write_soap(message, transaction_id=transaction_id, dialect=dialect, defaults=defaults)
     if content is None:
         return Payload(content_type=_SOAP_CONTENT_TYPE, chunks=(soap,))
-    return _with_content(soap, content, boundary or hashlib.sha256(soap).hexdigest()[:32])
+    return _with_content(soap, content, hashlib.sha256(soap).hexdigest()[:32] if boundary is None else boundary)
 
 
 def _says_yes(answer: SubmitRsp) -> bool:

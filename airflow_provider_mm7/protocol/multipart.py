@@ -165,10 +165,10 @@ class _Reader:
             opened = after
             if closing:
                 return ranges, True
-        if opened == end or not self.data[opened:end].strip():
-            return ranges, True
-        self.count_part()
-        return [*ranges, (opened, end)], False
+        if self.data[opened:end].strip():
+            self.count_part()
+            ranges.append((opened, end))
+        return ranges, False
 
     def count_part(self) -> None:
         self.parts_left -= 1

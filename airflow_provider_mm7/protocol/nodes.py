@@ -75,7 +75,11 @@ class ExtensionNode:
     """Extension, kept as its XML in exclusive canonical form, which does not depend on where it stands."""
 
     def read(self, element: etree._Element) -> str:
-        return etree.tostring(element, method="c14n", exclusive=True, with_tail=False).decode("utf-8")
+        try:
+            return etree.tostring(element, method="c14n", exclusive=True, with_tail=False).decode("utf-8")
+        except etree.C14NError:
+            # Canonical XML 1.0 section 1.3 has no form for relative namespace names, which peers use.
+            return etree.tostring(element, encoding="unicode", with_tail=False)
 
     def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
         try:

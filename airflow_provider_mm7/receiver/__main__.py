@@ -26,7 +26,7 @@ def main() -> int:
         settings = read_settings(os.environ)
         sink = FolderSink(settings.media_folder)
         try:
-            open_store(settings.store_url).check()
+            open_store(settings.store_url)
         except StoreUnavailable as exc:
             # It may come up later; until then callbacks are answered 503 and come again.
             log.warning("%s", exc)

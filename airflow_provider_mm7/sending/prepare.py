@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from airflow_provider_mm7.exceptions import AddressError, InputError
-from airflow_provider_mm7.media import MediaSource, auto_smil, build_parts, check_size, validate_smil
+from airflow_provider_mm7.media import (
+    MediaObject,
+    MediaSource,
+    auto_smil,
+    build_parts,
+    check_size,
+    fetch_media,
+    validate_smil,
+)
 from airflow_provider_mm7.protocol import (
     Address,
     Content,
@@ -35,12 +43,14 @@ class Prepared:
     """A message ready for any of its recipients; the encoded content is shared by all of them.
 
     :ivar recipients: checked and without duplicates, in the order To, Cc, Bcc.
+    :ivar parts: what the content was encoded from, a presentation first.
     :ivar warnings: sentences for the log, numbers masked.
     """
 
     recipients: tuple[Recipient, ...]
     template: SubmitReq
     content: Content
+    parts: tuple[Part, ...]
     profile: Profile
     warnings: tuple[str, ...] = ()
 
@@ -63,19 +73,20 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
     :raises MediaError: names the object.
     """
     recipients, warnings = check_recipients(draft, profile)
-    parts, smil = _parts(draft, profile, source)
+    parts, smil, objects = _parts(draft, profile, source)
     token = uuid.uuid4().hex
     content = encode_content(parts, content_id=f"content-{token}", boundary=f"inner{token}", smil=smil)
     prepared = Prepared(
         recipients=recipients,
         template=_template(draft, profile, content, now),
         content=content,
+        parts=parts if smil is None else (smil, *parts),
         profile=profile,
         warnings=warnings,
     )
     # One payload now finds what the schema refuses, and the size on the wire, before the ledger knows of the batch.
     first = prepared.payload(recipients[: profile.recipients_per_request], transaction_id=str(uuid.uuid4()))
-    check_size(len(first), profile.max_message_bytes, parts)
+    check_size(len(first), profile.max_message_bytes, objects)
     return prepared
 
 
@@ -111,18 +122,25 @@ def check_recipients(draft: Draft, profile: Profile) -> tuple[tuple[Recipient, .
     return tuple(found.values()), tuple(warnings)
 
 
-def _parts(draft: Draft, profile: Profile, source: MediaSource) -> tuple[tuple[Part, ...], Part | None]:
-    if not any(draft.text) and not draft.media:
+def _parts(
+    draft: Draft, profile: Profile, source: MediaSource
+) -> tuple[tuple[Part, ...], Part | None, tuple[MediaObject, ...]]:
+    if not any(map(str.strip, draft.text)) and not draft.media:
         raise InputError("text", "neither text nor media", "Give at least one of them")
-    objects = [source.fetch(uri, limit=profile.max_message_bytes) for uri in draft.media]
-    parts = build_parts(draft.text, objects, spelling=profile.media_types, max_bytes=profile.max_message_bytes)
-    if draft.smil == "none":
-        return parts, None
-    if draft.smil == "auto":
-        return parts, auto_smil(parts)
-    if draft.smil.lstrip("\ufeff \t\r\n").startswith(_SMIL_START):
-        return parts, validate_smil(draft.smil.encode(), parts)
-    return parts, validate_smil(source.fetch(draft.smil, limit=MAX_SMIL_BYTES).body, parts)
+    limit = profile.max_message_bytes
+    objects = fetch_media(source, draft.media, max_bytes=limit, used=sum(len(text.encode()) for text in draft.text))
+    parts = build_parts(draft.text, objects, spelling=profile.media_types, max_bytes=limit)
+    return parts, _smil(draft.smil, parts, source), objects
+
+
+def _smil(smil: str, parts: Sequence[Part], source: MediaSource) -> Part | None:
+    if smil == "none":
+        return None
+    if smil == "auto":
+        return auto_smil(parts)
+    if smil.lstrip("\ufeff \t\r\n").startswith(_SMIL_START):
+        return validate_smil(smil.encode(), parts)
+    return validate_smil(source.fetch(smil, limit=MAX_SMIL_BYTES).body, parts)
 
 
 def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -> SubmitReq:
@@ -147,7 +165,5 @@ def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -
 
 
 def _addresses(recipients: Sequence[Recipient]) -> Recipients:
-    by_role = {
-        role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES
-    }
+    by_role = {role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES}
     return Recipients(**by_role)

@@ -21,9 +21,9 @@ from airflow_provider_mm7.store.pruning import Pruning
 from airflow_provider_mm7.store.reports import Reports
 from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import StoreCheck
+from airflow_provider_mm7.store.waiting import Waiting
 
-
-class Store(Batches, Claims, Reports, InboundMessages, Components, Pruning):
+class Store(Batches, Claims, Reports, Waiting, InboundMessages, Components, Pruning):
     """The ledger of what was sent and what came back.
 
     Making one opens nothing and checks nothing; :func:`open_store` does. Safe to use from many threads, and after fork.

@@ -84,10 +84,6 @@ class Board:
         for part in chunks(sorted(set(message_ids)), IN_LIST):
             self._load(part)
 
-    def unmatched(self) -> list[ReportRow]:
-        """Reports that belong to no submission yet."""
-        return [row for row in self._rows.values() if row.batch_id is None]
-
     def put(self, arrived: ReportRow) -> None:
         """Take a report: match it, and keep the one that counts."""
         row, targets = self._placed(arrived)
@@ -105,11 +101,12 @@ class Board:
 
     def match(self) -> None:
         """Match reports that came before their submissions were accepted."""
-        for row in sorted(self.unmatched(), key=lambda row: (row.received_at, self._ids[row.key])):
-            if not self._placed(row)[1]:
-                continue
+        early = [row for row in self._rows.values() if row.batch_id is None and self._placed(row)[1]]
+        # All leave their places first: one may go where another stood.
+        for row in early:
             del self._rows[row.key]
             self._changed.add(row.key)
+        for row in sorted(early, key=lambda row: (row.received_at, self._ids[row.key])):
             self.put(row)
 
     def write(self, counts: Counts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import groupby
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +14,15 @@ from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
-from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, NO_REPORT, batch_count, report, report_event, submission
+from airflow_provider_mm7.store.tables import (
+    HAS_MESSAGE_ID,
+    NO_REPORT,
+    batch,
+    batch_count,
+    report,
+    report_event,
+    submission,
+)
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import DeliverySummary, NewReport, Report, ReportKind, State
 
@@ -128,20 +136,18 @@ class Reports(Base):
     def delivery_of_batches(self, batch_ids: Iterable[str]) -> dict[str, DeliverySummary]:
         """Say what became of batches: one query for all, a few rows of one index each.
 
-        Batches that do not exist are left out; so are those with nothing planned.
+        Batches that do not exist are left out.
         """
         wanted = list(dict.fromkeys(batch_ids))
         if not wanted:
             return {}
-        columns = (batch_count.c.batch_id, batch_count.c.state, batch_count.c.delivery, batch_count.c.n)
 
         def read(connection: sa.Connection) -> dict[str, DeliverySummary]:
-            found: dict[str, DeliverySummary] = {}
-            for ids in chunks(wanted, IN_LIST):
-                query = sa.select(*columns).where(batch_count.c.batch_id.in_(ids)).order_by(batch_count.c.batch_id)
-                for batch_id, rows in groupby(connection.execute(query), key=lambda row: str(row.batch_id)):
-                    found[batch_id] = _delivery(batch_id, [(row.state, row.delivery, row.n) for row in rows])
-            return found
+            rows = [row for ids in chunks(wanted, IN_LIST) for row in connection.execute(delivery_query(ids))]
+            found: dict[str, list[tuple[str, str, int]]] = {}
+            for batch_id, state, status, n in rows:
+                found.setdefault(batch_id, []).extend([(state, status, n)] if n else [])
+            return {batch_id: _delivery(batch_id, counts) for batch_id, counts in found.items()}
 
         return self._db.read(read)
 
@@ -172,6 +178,15 @@ class Reports(Base):
 
         accepted = self._db.read(read)
         return DeliverySummary(batch_id=None, total=accepted, accepted=accepted, unsent=0, by_status=by_status)
+
+
+def delivery_query(batch_ids: Sequence[str]) -> sa.Select[Any]:
+    """Ask for the counts of batches; one row without a count for a batch that is empty."""
+    return (
+        sa.select(batch.c.batch_id, batch_count.c.state, batch_count.c.delivery, batch_count.c.n)
+        .select_from(batch.outerjoin(batch_count))
+        .where(batch.c.batch_id.in_(batch_ids))
+    )
 
 
 def _row(new: NewReport, now: datetime) -> ReportRow:

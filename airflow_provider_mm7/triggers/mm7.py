@@ -20,6 +20,7 @@ from airflow_provider_mm7.hooks.delivery import (
     ledger_url,
     read_store,
 )
+from airflow_provider_mm7.hooks.presence import say_alive
 from airflow_provider_mm7.triggers import poll
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class DeliveryReportTrigger(BaseTrigger):
         url = await asyncio.to_thread(ledger_url)
 
         def read(questions: Collection[Question]) -> Mapping[Question, DeliverySummary | None]:
-            return read_store(url, questions)
+            answers = read_store(url, questions)
+            say_alive(url, "trigger")
+            return answers
 
         with poll.joined(url, read, self.question, self.poll_interval_s) as watch:
             said = ""

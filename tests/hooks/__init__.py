@@ -1,3 +1,1 @@
-"""Tests of hooks/."""
-
 from __future__ import annotations

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mm7.exceptions import InputError
-from airflow_provider_mm7.hooks.delivery import UNSENT_GRACE, Criteria, Decision, Question, judge
+from airflow_provider_mm7.hooks.delivery import (
+    UNSENT_GRACE,
+    Criteria,
+    Decision,
+    Question,
+    judge,
+    read_store,
+    receivers_alive,
+)
+from airflow_provider_mm7.store import open_store
 from airflow_provider_mm7.store.types import DeliverySummary
+from tests.support.ledger import report, send
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH = Question(batch_id="b1")
@@ -30,12 +41,13 @@ def summary(
     unsent: int = 0,
     other: int = 0,
     changed_at: datetime | None = NOW,
+    batch_id: str | None = "b1",
     **more: int,
 ) -> DeliverySummary:
     by_status = {**(by_status or {}), **more}
     accepted = sum(by_status.values()) + unreported
     return DeliverySummary(
-        batch_id="b1",
+        batch_id=batch_id,
         total=accepted + unsent + other,
         accepted=accepted,
         unsent=unsent,
@@ -184,3 +196,50 @@ def test_statuses_are_a_list_of_known_names(statuses: Any) -> None:
 def test_a_question_asks_one_thing(asked: Any) -> None:
     with pytest.raises(InputError, match="exactly one"):
         Question(**asked)
+
+
+# --- the store's answers
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/mm7.db"
+
+
+def test_the_store_answers_every_question(url: str) -> None:
+    store = open_store(url)
+    batch_id, messages = send(store, "k", accepted=3, refused=1)
+    report(store, messages[:2], "Retrieved")
+    report(store, ["elsewhere"], "Expired")
+    batch, unknown = Question(batch_id=batch_id), Question(batch_id="b0")
+    mine, all_of_them = Question(message_ids=tuple(messages)), Question(message_ids=(*messages, "elsewhere", "silent"))
+
+    answers = read_store(url, [all_of_them, batch, unknown, mine])
+    assert set(answers) == {batch, unknown, mine, all_of_them}
+    assert answers[unknown] is None
+    assert answers[batch] == summary(Retrieved=2, unreported=1, other=1, changed_at=None, batch_id=batch_id)
+    for question in (mine, all_of_them):
+        assert answers[question] == store.delivery_of_messages(question.message_ids)
+    assert answers[all_of_them] == summary(Retrieved=2, Expired=1, unreported=2, changed_at=None, batch_id=None)
+
+
+def test_the_store_tells_how_long_ago_an_unfinished_batch_was_sent(url: str) -> None:
+    store = open_store(url)
+    before = datetime.now(UTC)
+    batch_id, messages = send(store, "k", accepted=1, retry=1)
+    after = datetime.now(UTC)
+    report(store, messages, "Retrieved")
+    question = Question(batch_id=batch_id)
+    known = read_store(url, [question])[question]
+
+    assert known is not None
+    assert known.changed_at is not None
+    assert before <= known.changed_at <= after
+    assert judge(question, known, Criteria(), now=after).decision is Decision.WAIT
+    assert judge(question, known, Criteria(), now=after + UNSENT_GRACE).decision is Decision.SUCCEED
+
+
+def test_receivers_are_known_by_their_heartbeat(url: str) -> None:
+    assert not receivers_alive(url)
+    open_store(url).heartbeat("receiver", "gateway", 1)
+    assert receivers_alive(url)

@@ -84,13 +84,12 @@ def deliver(
         '<Content href="cid:content"/></DeliverReq>',
         transaction_id=transaction_id,
     )
+    gif_head = b"Content-Type: image/gif\r\nContent-ID: <g>\r\nContent-Location: x.gif\r\n"
+    gif_head += b"Content-Transfer-Encoding: base64\r\n"
     parts = [
         (b"Content-Type: application/smil\r\nContent-ID: <smil>\r\n", b"<smil><body/></smil>"),
         (f"Content-Type: text/plain; charset={charset}\r\nContent-ID: <t>\r\n".encode(), text),
-        (
-            b"Content-Type: image/gif\r\nContent-ID: g\r\nContent-Location: x.gif\r\nContent-Transfer-Encoding: base64\r\n",
-            base64.encodebytes(GIF),
-        ),
+        (gif_head, base64.encodebytes(GIF)),
         (b"Content-Type: image/jpeg\r\nContent-ID: <j>\r\nContent-Transfer-Encoding: binary\r\n", JPEG),
     ]
     inner = f"in-{boundary}".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ class Exchange:
             "client": ("127.0.0.1", 40000),
             "headers": raw,
         }
-        self.task = asyncio.create_task(app(scope, self._receive, self._send))  # type: ignore[arg-type]
+        self.task: asyncio.Task[None] = asyncio.ensure_future(self._run(app, scope))
 
     def feed(self, body: bytes, *, more: bool = False) -> None:
         self._body.put_nowait({"type": "http.request", "body": body, "more_body": more})
@@ -57,12 +58,15 @@ class Exchange:
     def body(self) -> bytes:
         return b"".join(message["body"] for message in self.sent[1:])
 
+    async def _run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
+        await app(scope, self._receive, self._send)
+
     async def _receive(self) -> dict[str, Any]:
         self.reads += 1
         return await self._body.get()
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        self.sent.append(dict(message))
 
 
 async def test_every_wrong_way_gets_the_same_401(rig: Rig) -> None:

@@ -40,11 +40,13 @@ def test_the_main_road(rig: Rig, server_kind: str) -> None:
         second = client.post(PATH, content=body, headers=callbacks.headers(content_type))
         refused = client.post(PATH, content=body, headers=callbacks.headers(password="no"))
         health = client.get("/mm7/health")
+        alive = rig.store.components()
+    assert [one.kind for one in alive] == ["receiver"]
+    assert rig.store.components() == []
     assert [first.status_code, second.status_code, refused.status_code, health.status_code] == [200, 200, 401, 200]
     assert b"<StatusCode>1000</StatusCode>" in first.content
     assert first.headers["content-length"] == str(len(first.content))
     assert (len(rig.store.reports()), len(rig.store.inbound()), len(rig.sink.files)) == (1, 1, 4)
-    assert [one.kind for one in rig.store.components()] == ["receiver"]
 
 
 def test_credentials_in_the_callback_url_arrive_decoded(rig: Rig) -> None:

@@ -236,9 +236,7 @@ class TestHalting:
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(500))) == {"accepted": 500}
 
-    @pytest.mark.parametrize(
-        ("http", "error"), [("401 Unauthorized", AccessDenied), ("404 Not Found", NotAnMM7Server)]
-    )
+    @pytest.mark.parametrize(("http", "error"), [("401 Unauthorized", AccessDenied), ("404 Not Found", NotAnMM7Server)])
     def test_a_closed_door_stops_at_once_and_nothing_is_lost(
         self, store: Store, http: str, error: type[Exception]
     ) -> None:
@@ -367,5 +365,3 @@ def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(stor
     assert "RuntimeError" in str(halted)
     assert "boom" not in str(halted)
     assert store.summary(batch.batch_id).planned == 3
-
-

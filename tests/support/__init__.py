@@ -1,3 +1,3 @@
-"""Servers and fixtures that several rooms of the tests share."""
+"""Real parts for tests: servers, databases, deployments."""
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def send(
         batch_id, SENDER, limit=max(len(states), 1), lease_s=60, transaction_id=lambda: f"t{next(_numbers)}"
     )
     message_ids = [f"{key}-m{number}" for number in range(accepted)]
-    store.settle(
+    settlements = [
         Settlement(
             submission_id=submission.id,
             state=state,
@@ -37,7 +37,8 @@ def send(
             status_code=1000 if state is State.ACCEPTED else 3000,
         )
         for number, (submission, state) in enumerate(zip(claimed, states, strict=False))
-    )
+    ]
+    store.settle(batch_id, settlements)
     return batch_id, message_ids
 
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_mm7.exceptions import InputError, StoreNotShared, StoreUnavailable
@@ -59,6 +61,15 @@ async def test_it_ends_the_task_when_the_last_report_arrives(store: Store) -> No
     expected = result(batch_id, total=2, accepted=2, delivered=2, by_status={"Retrieved": 2})
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms == {"return_value": expected}
+    assert [(one.kind, one.pid) for one in store.components()] == [("trigger", os.getpid())]
+
+
+async def test_a_heartbeat_that_fails_does_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(self: Store, *process: Any) -> None:
+        raise StoreUnavailable("read-only")
+
+    monkeypatch.setattr(Store, "heartbeat", away)
+    assert isinstance(await fired(trigger(batch_id="b1")), TaskFailedEvent)
 
 
 @pytest.mark.parametrize(("skip", "kind"), [(False, TaskFailedEvent), (True, TaskSkippedEvent)])
@@ -100,31 +111,47 @@ async def test_messages_of_another_sender_are_waited_for_by_their_ids(store: Sto
     assert getattr(event, "xcoms", None) == {"return_value": expected}
 
 
-async def test_2000_triggers_of_one_process_ask_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """Every SQL statement of this process, as it is executed."""
+    seen: list[str] = []
+
+    def keep(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        seen.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", keep)
+    yield seen
+    sa.event.remove(sa.Engine, "before_cursor_execute", keep)
+
+
+async def test_2000_triggers_of_one_process_ask_together(store: Store, statements: list[str]) -> None:
     sent = [send(store, f"k{number}", accepted=1) for number in range(40)]
-    asked: list[int] = []
-    original = Store.delivery_of_batches
-
-    def counted(self: Store, batch_ids: Iterable[str]) -> dict[str, DeliverySummary]:
-        ids = list(batch_ids)
-        asked.append(len(ids))
-        return original(self, ids)
-
-    monkeypatch.setattr(Store, "delivery_of_batches", counted)
+    # Half of them by batch and half by message, half of each with another ratio: 80 questions.
     triggers = [
-        trigger(batch_id=sent[number % 40][0], min_delivered_ratio=0.5 + number % 2 / 2) for number in range(2000)
+        trigger(
+            **{"batch_id": sent[number % 40][0]} if number % 80 < 40 else {"message_ids": sent[number % 40][1]},
+            min_delivered_ratio=0.5 + number % 160 / 320,
+        )
+        for number in range(2000)
     ]
     waiting = [asyncio.create_task(event_of(one)) for one in triggers]
     loop = asyncio.get_running_loop()
     while sum(map(len, poll._polls.values())) < 2000:
         await asyncio.sleep(0.01)
-    asked.clear()
+    statements.clear()
     began = loop.time()
-    while len(asked) < 3:
+
+    def asked(table: str) -> int:
+        return sum(f"FROM {table} " in " ".join(statement.split()) for statement in statements)
+
+    while asked("mm7_batch_count") < 4:
         await asyncio.sleep(0.01)
-    # One question an interval, whatever the number of those who wait; and it holds each batch once.
-    assert len(asked) <= (loop.time() - began) / INTERVAL_S + 2
-    assert set(asked) == {40}
+    # A poll an interval and a query a table, whatever the number of those who wait.
+    polls = (loop.time() - began) / INTERVAL_S + 2
+    assert 3 <= asked("mm7_report") <= polls
+    assert 3 <= asked("mm7_submission") <= polls
+    assert 4 <= asked("mm7_batch_count") <= polls
+    assert len(statements) <= 6 * polls  # with what opens and closes transactions
 
     report(store, [message for _, messages in sent for message in messages], "Retrieved")
     events = await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S)

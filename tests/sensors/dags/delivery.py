@@ -32,7 +32,7 @@ with DAG("delivery", schedule=None) as dag:
             "later": send(store, "later", accepted=1)[0],
         }
 
-    sent = send_batches()
+    sent: Any = send_batches()
     common: dict[str, Any] = {"poke_interval": 0.1, "timeout": 60, "retries": 0}
     DeliveryReportSensor(task_id="poked", batch_id=sent["arrived"], deferrable=False, **common)
     DeliveryReportSensor(task_id="by_ids", message_ids=sent["messages"], deferrable=True, **common)
