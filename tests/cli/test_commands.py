@@ -87,7 +87,11 @@ def test_inspect_needs_no_store(mm7: Commands, tmp_path: Path, monkeypatch: pyte
     assert "SubmitRsp" in table.out
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"<html/>", b"\0\xff" * 50, b"--x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"<html/>", b"\0\xff" * 50, b"--x\r\n\r\n"],
+    ids=["empty", "text", "html", "binary", "multipart"],
+)
 def test_inspect_of_something_else_ends_with_2_and_one_line(mm7: Commands, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
