@@ -124,9 +124,9 @@ _CONTENT = (
         Attributes(
             m.ContentRef,
             (
-                Attribute("type", "type", _CONTENT_QUALITIES),
                 Attribute("href", "href", URI, required=True),
                 Attribute("allowAdaptations", "allow_adaptations", BOOLEAN),
+                Attribute("type", "type", _CONTENT_QUALITIES),
             ),
         ),
         many=True,
