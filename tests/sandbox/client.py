@@ -45,12 +45,13 @@ def envelope(body: str, *, transaction_id: str = "tx-1", soap: str = SOAP, mm7: 
 
 def multipart(soap: str, *, media: bytes = GIF, media_type: str = "image/gif") -> bytes:
     """The envelope, a text and a picture."""
+    picture = f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(media).decode()}"
     parts = (
-        "--outer\r\nContent-Type: text/xml; charset=\"utf-8\"\r\nContent-ID: <start@vasp>\r\n\r\n" + soap,
-        "--outer\r\nContent-Type: multipart/mixed; boundary=\"inner\"\r\nContent-ID: <content@vasp>\r\n",
-        "--inner\r\nContent-Type: text/plain; charset=\"us-ascii\"\r\n\r\nScience news",
+        '--outer\r\nContent-Type: text/xml; charset="utf-8"\r\nContent-ID: <start@vasp>\r\n\r\n' + soap,
+        '--outer\r\nContent-Type: multipart/mixed; boundary="inner"\r\nContent-ID: <content@vasp>\r\n',
+        '--inner\r\nContent-Type: text/plain; charset="us-ascii"\r\n\r\nScience news',
         f"--inner\r\nContent-Type: {media_type}\r\nContent-ID: <saturn.gif>\r\nContent-Location: saturn.gif\r\n"
-        f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(media).decode()}",
+        + picture,
         "--inner--\r\n--outer--\r\n",
     )
     return "\r\n".join(parts).encode()
