@@ -140,10 +140,11 @@ class CallbackQueue:
                 if one.callback.message_id == message_id and one.state == "scheduled":
                     one.state = "cancelled"
 
-    def as_json(self, *, after: int = 0) -> list[dict[str, Any]]:
-        """Every callback in the order in which it was made."""
+    def as_json(self, *, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """Callbacks with a number above ``after`` in the order in which they were made."""
         with self._changed:
-            return [one.as_json() for one in self._entries if one.seq > after]
+            chosen = [one for one in self._entries if one.seq > after]
+            return [one.as_json() for one in chosen[:limit]]
 
     def counts(self) -> dict[str, int]:
         """How many callbacks there are, and how many are still to be settled."""

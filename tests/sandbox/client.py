@@ -68,10 +68,15 @@ def headers(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def post(sandbox: RunningSandbox, body: bytes, *, path: str = "/mm7", **changes: str | None) -> requests.Response:
+def post(sandbox: RunningSandbox, body: bytes, /, **changes: str | None) -> requests.Response:
     """Post it with the right credentials."""
+    return post_to(sandbox.url, sandbox, body, **changes)
+
+
+def post_to(url: str, sandbox: RunningSandbox, body: bytes, /, **changes: str | None) -> requests.Response:
+    """Post it to another address of the sandbox."""
     return requests.post(
-        sandbox.base_url + path,
+        url,
         data=body,
         headers=headers(**changes),
         auth=(sandbox.login, sandbox.password),

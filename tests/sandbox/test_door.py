@@ -29,6 +29,7 @@ from tests.sandbox.client import (
     multipart,
     operation,
     post,
+    post_to,
     status,
     submit,
     submit_body,
@@ -71,7 +72,7 @@ def test_get_with_credentials(sandbox: RunningSandbox) -> None:
 
 @pytest.mark.parametrize("path", ["/mm7", "/"])
 def test_both_paths(sandbox: RunningSandbox, path: str) -> None:
-    assert status(post(sandbox, multipart(envelope(submit_body(NUMBER))), path=path)) == 1000
+    assert status(post_to(sandbox.base_url + path, sandbox, multipart(envelope(submit_body(NUMBER))))) == 1000
 
 
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
@@ -322,7 +323,7 @@ def test_entities_are_not_expanded(sandbox: RunningSandbox) -> None:
     assert refused(sandbox, post(sandbox, multipart(bomb)), 2007)
 
 
-CONTENTS = {
+CONTENTS: dict[str, tuple[bytes, dict[str, str | None], str]] = {
     "no content element": (multipart(envelope(submit_body(NUMBER, content=""))), {}, "Content"),
     "content names nothing": (
         multipart(envelope(submit_body(NUMBER, content='<Content href="cid:x"/>'))),

@@ -158,6 +158,9 @@ def test_each_recipient_has_reports_of_its_own(calling: RunningSandbox, callback
     assert status(answer) == 1100
     calling.settled_reports(2)
 
+    first, second = calling.reports()
+    assert calling.ask("GET", f"/reports?after={first['seq']}") == [second]
+    assert calling.ask("GET", "/reports?limit=1") == [first]
     told = {(ids(one.body, "Number")[0], field(one.body, "MMStatus")) for one in callback.posted}
     assert told == {("64211234567", "Retrieved"), ("15005555002", "Expired")}
 
