@@ -35,6 +35,6 @@ def refuse_unshared(url: str, executors: tuple[str, ...]) -> None:
     remote = [name for name in executors if name not in LOCAL_EXECUTORS]
     if url.startswith("sqlite") and remote:
         raise StoreNotShared(
-            f"[mm7] sql_alchemy_conn is SQLite, and [core] executor {', '.join(remote)} runs tasks on several machines: "
-            "set it to a PostgreSQL URL and run `airflow mm7 db upgrade`"
+            f"[mm7] sql_alchemy_conn is SQLite, and [core] executor {', '.join(remote)} runs tasks on several "
+            "machines: set it to a PostgreSQL URL and run `airflow mm7 db upgrade`"
         )

@@ -11,7 +11,7 @@ from airflow_provider_mm7.hooks.connection import ConnectionSettings
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.media import media_source
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
-from airflow_provider_mm7.protocol import Verdict, mask
+from airflow_provider_mm7.protocol import mask
 from airflow_provider_mm7.sending import (
     Draft,
     OnUnknown,
@@ -112,7 +112,7 @@ def describe_preview(prepared: Prepared) -> str:
     size = prepared.profile.recipients_per_request
     payload = hidden.payload(masked[:size], "preview")
     envelope = payload.body.split(b"\r\n\r\n", 1)[1].split(b"\r\n--", 1)[0].decode()
-    parts = "\n".join(f"{part.content_type} {part.content_id} {len(part.body)} bytes" for part in prepared.content.parts)
+    parts = "\n".join(f"{part.content_type} {part.content_id} {len(part.body)} bytes" for part in prepared.parts)
     return f"{envelope}\n{parts}\n{len(payload)} bytes to each of {len(masked)} recipients, {size} in one request"
 
 

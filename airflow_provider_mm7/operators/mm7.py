@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mm7.hooks.sending import Courier
     from airflow_provider_mm7.sending import Draft, Prepared
+
+log = logging.getLogger(__name__)
 
 #: XCom keys of the contract.
 BATCH_ID_KEY = "batch_id"
@@ -58,7 +61,8 @@ class SendMMSOperator(BaseOperator):
     :param idempotency_key: names the batch; default ``dag_id/run_id/task_id/map_index``.
     :param on_unknown: what to do with messages of which it is unknown whether they were accepted: ``hold`` fails the
         task and never sends them again; ``resend`` lets the next try send them, at the risk of sending twice.
-    :param fail_on: fail on ``any`` refused recipient (default for one), when ``all`` are (default for more), or ``never``.
+    :param fail_on: fail on ``any`` refused recipient (default for one), when ``all`` are (default for more), or
+        ``never``.
     :param preview: do everything but the POST, and log the envelope with numbers masked and text left out.
     :param xcom_messages: whether the result lists the messages (up to 1,000).
 
@@ -197,7 +201,7 @@ class SendMMSOperator(BaseOperator):
     def _show(self, prepared: Prepared) -> dict[str, Any]:
         from airflow_provider_mm7.hooks.sending import describe_preview, preview_result
 
-        self.log.info("preview, nothing is sent:\n%s", describe_preview(prepared))
+        log.info("preview, nothing is sent:\n%s", describe_preview(prepared))
         result = preview_result(prepared)
         if not self.xcom_messages:
             del result["messages"]
@@ -213,7 +217,8 @@ class SendMMSOperator(BaseOperator):
         ti = context["ti"]
         result = courier.send(
             prepared,
-            key=self.idempotency_key or "/".join(str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)),
+            key=self.idempotency_key
+            or "/".join(str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)),
             origin=_origin(ti),
             on_unknown=on_unknown,
             on_batch=lambda batch_id: ti.xcom_push(key=BATCH_ID_KEY, value=batch_id),

@@ -24,7 +24,7 @@ class Profile:
 
     sender: SenderIdentification = field(default_factory=SenderIdentification)
     service_code: str | None = None
-    dialect: Dialect = Dialect()
+    dialect: Dialect = field(default_factory=Dialect)
     number_format: str = "plus"
     strict_numbers: bool = False
     media_types: str = "registered"

@@ -197,7 +197,9 @@ class Engine:
         try:
             payload = self.compose(group, group[0].transaction_id or _new_transaction_id())
         except Exception as exc:
-            return failed(group, exc if isinstance(exc, MM7Error) else MM7Error(f"composing failed: {type(exc).__name__}"))
+            return failed(
+                group, exc if isinstance(exc, MM7Error) else MM7Error(f"composing failed: {type(exc).__name__}")
+            )
         try:
             return read_outcome(group, self.client.exchange(payload), self.overrides)
         except MM7Error as exc:

@@ -43,9 +43,7 @@ class Outcome:
     halts: bool = False
 
 
-def read_outcome(
-    group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]
-) -> Outcome:
+def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]) -> Outcome:
     """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3)."""
     message = envelope.message
     status = find_status(message)
@@ -72,7 +70,9 @@ def find_status(message: object) -> Status | None:
         return message.status
     if isinstance(message, Fault):
         side = (message.fault_code or "").rpartition(":")[2].partition(".")[0].lower()
-        return Status(status_code=_FAULT_STATUS.get(side, 3000), status_text=message.fault_string, details=message.detail)
+        return Status(
+            status_code=_FAULT_STATUS.get(side, 3000), status_text=message.fault_string, details=message.detail
+        )
     return None
 
 
@@ -87,7 +87,9 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
     if isinstance(error, OutcomeUnknown):
         return Outcome(settlements=_all(group, State.UNKNOWN, text=str(error)).settlements, failure=error)
     # Composing failed, so nothing was sent; the same would fail for all others.
-    return Outcome(settlements=_all(group, State.RETRY, text=type(error).__name__).settlements, failure=error, halts=True)
+    return Outcome(
+        settlements=_all(group, State.RETRY, text=type(error).__name__).settlements, failure=error, halts=True
+    )
 
 
 def _partial(group: Sequence[Submission], status: Status, message_id: str | None) -> Outcome:

@@ -22,8 +22,8 @@ _DURATION = re.compile(
 def parse_list(value: object, *, field: str) -> tuple[str, ...]:
     """Read one string, several, or the text of a JSON list.
 
-    :param value: ``"+64211234567"``, ``"+64211234567, +64211234568"``, ``'["+64211234567"]'`` or an iterable of strings;
-        None is no item.
+    :param value: ``"+64211234567"``, ``"+64211234567, +64211234568"``, ``'["+64211234567"]'``, or an iterable of
+        strings; None is no item.
     :raises InputError: an item is not text.
     """
     if value is None:
@@ -36,7 +36,9 @@ def parse_list(value: object, *, field: str) -> tuple[str, ...]:
             # str() of a Python list, which is what Jinja renders, differs from JSON in its quotes only.
             value = json.loads(text if '"' in text else text.replace("'", '"'))
         except ValueError:
-            raise InputError(field, "begins like a list but is not one", "Give a list, or numbers with commas") from None
+            raise InputError(
+                field, "begins like a list but is not one", "Give a list, or numbers with commas"
+            ) from None
     if not isinstance(value, Iterable) or isinstance(value, (bytes, dict)):
         raise InputError(field, f"is {_kind(value)}", "Give one string or a list of strings")
     items = tuple(value)

@@ -43,12 +43,14 @@ class Prepared:
     """A message ready for any of its recipients; the encoded content is shared by all of them.
 
     :ivar recipients: checked and without duplicates, in the order To, Cc, Bcc.
+    :ivar parts: what the content was encoded from, a presentation first.
     :ivar warnings: sentences for the log, numbers masked.
     """
 
     recipients: tuple[Recipient, ...]
     template: SubmitReq
     content: Content
+    parts: tuple[Part, ...]
     profile: Profile
     warnings: tuple[str, ...] = ()
 
@@ -78,6 +80,7 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
         recipients=recipients,
         template=_template(draft, profile, content, now),
         content=content,
+        parts=parts if smil is None else (smil, *parts),
         profile=profile,
         warnings=warnings,
     )
@@ -162,7 +165,5 @@ def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -
 
 
 def _addresses(recipients: Sequence[Recipient]) -> Recipients:
-    by_role = {
-        role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES
-    }
+    by_role = {role: tuple(Address(value=item.number) for item in recipients if item.role == role) for role in ROLES}
     return Recipients(**by_role)

@@ -100,7 +100,9 @@ def find_failure(result: SendResult, *, fail_on: FailOn, on_unknown: OnUnknown) 
     counts, where = result.summary, f"batch {result.summary.batch_id}"
     unknown = counts.unknown + counts.sending
     if counts.planned and result.halted_by is not None and not _worth_repeating(result.halted_by):
-        return Failure(retryable=False, text=f"{where}: {counts.planned} of {counts.total} not sent: {result.halted_by}")
+        return Failure(
+            retryable=False, text=f"{where}: {counts.planned} of {counts.total} not sent: {result.halted_by}"
+        )
     if counts.planned:
         why = f": {result.halted_by}" if result.halted_by else _told(result.problems, State.RETRY)
         return Failure(retryable=True, text=f"{where}: {counts.planned} of {counts.total} not sent yet{why}")
@@ -116,7 +118,9 @@ def find_failure(result: SendResult, *, fail_on: FailOn, on_unknown: OnUnknown) 
             text=f"{where}: the outcome of {unknown} of {counts.total} is unknown, they may have been accepted "
             f"({_numbers(result.problems, State.UNKNOWN, State.SENDING)}). {remedy}",
         )
-    too_many = counts.refused if fail_on is FailOn.ANY else fail_on is FailOn.ALL and counts.refused and not counts.accepted
+    too_many = (
+        counts.refused if fail_on is FailOn.ANY else fail_on is FailOn.ALL and counts.refused and not counts.accepted
+    )
     if too_many:
         return Failure(
             retryable=False,
@@ -143,7 +147,7 @@ def _told(messages: Sequence[Submission], state: State) -> str:
     told = [
         f"{' '.join(str(item) for item in (code, _hide_numbers(text)) if item is not None) or 'no answer'}: "
         + _numbers((m for m in messages if (m.status_code, m.status_text) == (code, text)), state)
-        for code, text in answers
+        for (code, text), _ in answers
     ]
     return f" ({'; '.join(told)})" if told else ""
 

@@ -144,9 +144,14 @@ def open_store(url: str, *, migrate: bool | None = None) -> Store:
         if store is not None and not migrate:
             return store
         store = store or Store(url, clock=utc_now)
-        if migrate or (migrate is None and store.dialect == "sqlite"):
-            store.upgrade()
-        else:
-            store.require_head()
+        try:
+            if migrate or (migrate is None and store.dialect == "sqlite"):
+                store.upgrade()
+            else:
+                store.require_head()
+        except BaseException:
+            # Not kept, so nobody else would close what it opened.
+            store.close()
+            raise
         _stores[url] = store
         return store

@@ -18,7 +18,6 @@ from airflow_provider_mm7.exceptions import (
 )
 from airflow_provider_mm7.transport.endpoint import Endpoint
 
-
 _UNUSABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,

@@ -1,4 +1,4 @@
-"""SendMMSOperator over a loopback MMSC and a real ledger: what is pushed when, what fails how, what is sent twice (nothing)."""
+"""SendMMSOperator over a loopback MMSC and a real ledger: what is pushed when, what fails how, what is sent once."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def test_the_vendors_example_is_rebuilt(connect: Callable[..., None], tmp_path: 
     text, picture = received.envelope.parts
     assert text.content_type.startswith("text/plain")
     assert text.body == b"Science news, new Saturn pictures..."
-    assert (picture.content_type, picture.content_id, picture.body) == ("image/gif", "saturn.gif", GIF)
+    assert picture.content_type.partition(";")[0] == "image/gif"
+    assert (picture.content_id, picture.body) == ("saturn.gif", GIF)
     assert b"multipart/mixed" in received.body
     assert result["messages"][0]["message_id"] == f"m-{received.transaction_id}"
 

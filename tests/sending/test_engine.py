@@ -23,7 +23,7 @@ from airflow_provider_mm7.sending.engine import UNREACHED_LIMIT
 from airflow_provider_mm7.store import Settlement, State, Store, open_store
 from airflow_provider_mm7.transport import Endpoint, MMSCClient
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
-from tests.support.scripted import free_port
+from tests.support.scripted import Exchange, free_port
 
 NOW = datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)
 
@@ -170,6 +170,11 @@ def test_a_retry_sends_only_what_may_be_sent(store: Store) -> None:
     assert {item.recipient: item.attempts for item in result.messages} == {first: 1, second: 1, third: 2}
 
 
+def hold(peer: Exchange) -> None:
+    """Answer nothing until the test ends."""
+    peer.server.released.wait(20)
+
+
 class TestGroups:
     def test_one_request_carries_as_many_as_the_mmsc_takes(self, store: Store) -> None:
         with mmsc() as centre:
@@ -221,7 +226,7 @@ class TestDoubt:
 
     def test_a_silent_mmsc_leaves_doubt(self, store: Store) -> None:
         def silent(received: Received) -> Answer:
-            return lambda peer: peer.server.released.wait(20) and None
+            return hold
 
         with mmsc(silent) as centre:
             assert states(run(store, centre.url, numbers(1), read_timeout_s=0.3)) == {"unknown": 1}
@@ -236,9 +241,7 @@ class TestHalting:
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(500))) == {"accepted": 500}
 
-    @pytest.mark.parametrize(
-        ("http", "error"), [("401 Unauthorized", AccessDenied), ("404 Not Found", NotAnMM7Server)]
-    )
+    @pytest.mark.parametrize(("http", "error"), [("401 Unauthorized", AccessDenied), ("404 Not Found", NotAnMM7Server)])
     def test_a_closed_door_stops_at_once_and_nothing_is_lost(
         self, store: Store, http: str, error: type[Exception]
     ) -> None:
@@ -330,7 +333,7 @@ class TestTwoProcesses:
             if len(centre.received) < 20:
                 return accept(received)
             enough.set()
-            return lambda peer: peer.server.released.wait(20) and None
+            return hold
 
         context = multiprocessing.get_context("spawn")
         with mmsc(answer) as centre:
@@ -367,5 +370,3 @@ def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(stor
     assert "RuntimeError" in str(halted)
     assert "boom" not in str(halted)
     assert store.summary(batch.batch_id).planned == 3
-
-

@@ -55,9 +55,7 @@ class MMSC:
                 return
             envelope = protocol.load(request.body, request.header("Content-Type"))
             assert isinstance(envelope.message, SubmitReq)
-            received = Received(
-                envelope, tuple(item.value for item in envelope.message.recipients.all), request.body
-            )
+            received = Received(envelope, tuple(item.value for item in envelope.message.recipients.all), request.body)
             with self.lock:
                 self.received.append(received)
             answer = self.answer(received)

@@ -60,7 +60,12 @@ class Exchange:
         return request
 
     def answer(
-        self, status: str = "200 OK", body: bytes = b"", *, headers: dict[str, str] | None = None, length: int | None = None
+        self,
+        status: str = "200 OK",
+        body: bytes = b"",
+        *,
+        headers: dict[str, str] | None = None,
+        length: int | None = None,
     ) -> None:
         lines = {"Content-Type": "text/xml", "Content-Length": str(len(body) if length is None else length)}
         lines.update(headers or {})
