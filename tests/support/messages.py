@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_mm7.protocol import messages as m
 
-_LEGAL = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from(
-    "\t\n\r<>&'\" \u0085\u2028"
-)
+_LEGAL = st.characters(
+    codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"
+) | st.sampled_from("\t\n\r<>&'\" \u0085\u2028")
 
 
 def _keeps_its_lines(value: str) -> bool:
@@ -45,9 +45,9 @@ addresses = st.builds(
     display_only=st.booleans(),
     address_coding=st.sampled_from([None, "encrypted", "obfuscated"]),
 )
-recipients = st.builds(
-    m.Recipients, to=several(addresses), cc=several(addresses), bcc=several(addresses)
-).filter(lambda value: bool(value.all))
+recipients = st.builds(m.Recipients, to=several(addresses), cc=several(addresses), bcc=several(addresses)).filter(
+    lambda value: bool(value.all)
+)
 statuses = st.builds(m.Status, status_code=numbers, status_text=texts, details=maybe(folded))
 extensions = several(
     st.sampled_from(
@@ -80,13 +80,21 @@ _from_vasp = {
 }
 _from_server = {**_version, "mms_relay_server_id": maybe(tokens)}
 _response = {**_version, "status": statuses}
-_capabilities = {
-    "ua_capabilities": maybe(st.builds(m.UACapabilities, ua_prof=maybe(texts), timestamp=maybe(whens)))
-}
+_capabilities = {"ua_capabilities": maybe(st.builds(m.UACapabilities, ua_prof=maybe(texts), timestamp=maybe(whens)))}
 _booleans = maybe(st.booleans())
 _priorities = st.sampled_from([None, "Normal", "High", "Low"])
 _content_classes = st.sampled_from(
-    [None, "text", "image-basic", "image-rich", "video-basic", "video-rich", "megapixel", "content-basic", "content-rich"]
+    [
+        None,
+        "text",
+        "image-basic",
+        "image-rich",
+        "video-basic",
+        "video-rich",
+        "megapixel",
+        "content-basic",
+        "content-rich",
+    ]
 )
 
 submit_reqs = st.builds(
@@ -120,9 +128,7 @@ submit_rsps = st.builds(m.SubmitRsp, **_response, message_id=tokens) | st.builds
     **{**_response, "status": st.builds(m.Status, status_code=st.integers(2000, 4999), status_text=texts)},
     message_id=maybe(tokens),
 )
-cancel_reqs = st.builds(
-    m.CancelReq, **_from_vasp, message_id=tokens, recipients=maybe(recipients), **_application
-)
+cancel_reqs = st.builds(m.CancelReq, **_from_vasp, message_id=tokens, recipients=maybe(recipients), **_application)
 replace_reqs = st.builds(
     m.ReplaceReq,
     **_from_vasp,
