@@ -1,7 +1,7 @@
 """The commands of ``airflow mm7`` and their arguments.
 
-Imported at every start of Airflow's command line, whatever the command, so nothing of ours is imported here: the
-commands are named, and loaded when they run.
+Imported at every start of Airflow's command line, whatever the command, so nothing heavy is imported here: the commands
+are named, and loaded when they run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from airflow.cli.cli_config import (
     GroupCommand,
     positive_int,
 )
+
+from airflow_provider_mm7.cli.sandbox_options import SANDBOX_ARGS
 
 ARG_OUTPUT_JSON = Arg(
     ("-o", "--output"),
@@ -35,15 +37,7 @@ ARG_MESSAGE_ID = Arg(("--message-id",), help="Only those of this MessageID")
 ARG_SINCE = Arg(("--since",), help="Only those received since this time (RFC 3339, such as 2026-01-20T09:30:47Z)")
 
 ARG_HOST = Arg(("--host",), help="Address to listen on (default: 127.0.0.1)", default="127.0.0.1")
-ARG_PORT_SANDBOX = Arg(("--port",), help="Port to listen on (default: 8025)", type=int, default=8025)
-ARG_PORT_RECEIVER = Arg(("--port",), help="Port to listen on (default: 8080)", type=int, default=8080)
-ARG_LOGIN = Arg(("--login",), help="User name that submits must present (default: any is taken)")
-ARG_PASSWORD = Arg(("--password",), help="Password that submits must present")
-ARG_CALLBACK_URL = Arg(
-    ("--callback-url",), help="Where reports and messages from handsets go, such as http://127.0.0.1:8080/mm7/callback"
-)
-ARG_CALLBACK_LOGIN = Arg(("--callback-login",), help="User name to present to the callback URL")
-ARG_CALLBACK_PASSWORD = Arg(("--callback-password",), help="Password to present to the callback URL")
+ARG_PORT = Arg(("--port",), help="Port to listen on (default: 8080)", type=int, default=8080)
 
 ARG_CONN_ID = Arg(("--conn-id",), help="Connection of the MMSC (default: mm7_default)", default="mm7_default")
 ARG_TO = Arg(
@@ -165,22 +159,13 @@ _COMMANDS = (
         name="sandbox",
         help="Run an MMSC for development",
         func=_command("sandbox.run"),
-        args=(
-            ARG_HOST,
-            ARG_PORT_SANDBOX,
-            ARG_LOGIN,
-            ARG_PASSWORD,
-            ARG_CALLBACK_URL,
-            ARG_CALLBACK_LOGIN,
-            ARG_CALLBACK_PASSWORD,
-            ARG_VERBOSE,
-        ),
+        args=(*SANDBOX_ARGS, ARG_VERBOSE),
     ),
     ActionCommand(
         name="receiver",
         help="Run the receiver of the MMSC's callbacks as a process of its own",
         func=_command("receiver.receiver"),
-        args=(ARG_HOST, ARG_PORT_RECEIVER, ARG_VERBOSE),
+        args=(ARG_HOST, ARG_PORT, ARG_VERBOSE),
     ),
     GroupCommand(name="db", help="Manage the store of what was sent and what came back", subcommands=_DB_COMMANDS),
 )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mm7.exceptions import ConnectionConfigError
 from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings
+from airflow_provider_mm7.media import FolderSink, MediaSink, scheme_of
 from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app
-from airflow_provider_mm7.receiver.folder import FolderSink, folder_of
 from airflow_provider_mm7.store import Store, open_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-
-    from airflow_provider_mm7.media import MediaSink
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +77,12 @@ def inbound_sink(uri: str) -> MediaSink:
 
     :param uri: ``[mm7] inbound_media_uri``: ``file://...`` or an object store's.
     """
-    scheme, colon, _ = uri.partition("://")
-    if not colon or scheme == "file":
-        return FolderSink(folder_of(uri, field="[mm7] inbound_media_uri"))
-    from airflow_provider_mm7.hooks.media import ObjectStorageSink
+    if scheme_of(uri) == "file":
+        return FolderSink(Path(uri.removeprefix("file://")))
+    # boto3 and the providers take seconds and memory that an API server with a local folder need not spend.
+    from airflow_provider_mm7.hooks.media import media_sink
 
-    return ObjectStorageSink(uri)
+    return media_sink(uri)
 
 
 def open_airflow_store() -> Store:

@@ -7,8 +7,8 @@ import os
 import sys
 
 from airflow_provider_mm7.exceptions import MM7Error, StoreUnavailable
+from airflow_provider_mm7.media import FolderSink
 from airflow_provider_mm7.receiver.app import create_app
-from airflow_provider_mm7.receiver.folder import FolderSink
 from airflow_provider_mm7.receiver.serve import serve
 from airflow_provider_mm7.receiver.settings import read_settings
 from airflow_provider_mm7.store import open_store
@@ -24,7 +24,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings(os.environ)
-        sink = FolderSink(settings.media_folder)
+        settings.media_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             open_store(settings.store_url)
         except StoreUnavailable as exc:
@@ -36,7 +36,7 @@ def main() -> int:
     app = create_app(
         credentials=settings,
         store=lambda: open_store(settings.store_url),
-        sink=sink,
+        sink=FolderSink(settings.media_folder),
         config=settings.config,
         prefix="/mm7",
     )

@@ -38,7 +38,7 @@ _SMALL_BODY = 65536
 
 
 def mm7_response(message: MM7Response, *, transaction_id: str | None, dialect: Dialect) -> Response:
-    """Return an MM7 answer over HTTP 200, faults too (docs/decisions/0011).
+    """Return an MM7 answer over HTTP 200, faults too (docs/decisions/faults-over-http-200.rst).
 
     :param message: the answer.
     :param transaction_id: the request's.

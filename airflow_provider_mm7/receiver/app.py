@@ -208,7 +208,8 @@ class Receiver:
             transaction_id, dialect = salvage(body)
             return answers.fault(answers.CORRUPT, transaction_id=transaction_id, dialect=dialect)
         message = envelope.message
-        operation, message_id = type(message).__name__, ""
+        operation = type(message).__name__
+        message_id: str | None = None
         if isinstance(message, DeliveryReportReq | ReadReplyReq):
             message_id = message.message_id
             try:
@@ -225,9 +226,10 @@ class Receiver:
             log.warning("callback conn_id=%s operation=%s status=4003", conn_id, operation)
             return answers.fault(answers.UNSUPPORTED, transaction_id=envelope.transaction_id, dialect=envelope.dialect)
         log.info(
-            "callback conn_id=%s operation=%s message_id=%.80r status=1000 %s",
+            "callback conn_id=%s operation=%s transaction_id=%.80r message_id=%.80r status=1000 %s",
             conn_id,
             operation,
+            envelope.transaction_id,
             message_id,
             "new" if new else "duplicate",
         )

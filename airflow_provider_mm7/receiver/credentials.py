@@ -155,7 +155,7 @@ class Verifier:
 
     @classmethod
     def _digest(cls, pair: bytes) -> bytes:
-        # Keyed BLAKE2 and not HMAC: of short input it keeps the interpreter lock, which the event loop waits to get back.
+        # Keyed BLAKE2, not HMAC: for short input it keeps the interpreter lock, which the event loop would wait for.
         return blake2b(pair, key=cls._key).digest()
 
 

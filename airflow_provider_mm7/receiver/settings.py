@@ -25,12 +25,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.receiver.app import DEFAULT_CONN_ID
 from airflow_provider_mm7.receiver.config import MAX_BODY_BYTES, MAX_CONCURRENT, ReceiverConfig
 from airflow_provider_mm7.receiver.credentials import CallbackCredentials, parse_networks
-from airflow_provider_mm7.receiver.folder import folder_of
 
 #: Loopback: a receiver is put behind something that speaks TLS, or told deliberately to listen elsewhere.
 HOST = "127.0.0.1"
@@ -117,7 +117,16 @@ def _media_folder(uri: str, store_url: str) -> Path:
         scheme, _, database = store_url.partition(":///")
         beside = Path(database.partition("?")[0]).parent if scheme.startswith("sqlite") else Path()
         return (beside / "mm7_inbound").absolute()
-    return folder_of(uri, field="MM7_INBOUND_MEDIA_URI")
+    if "://" not in uri and not uri.startswith("file:"):
+        return Path(uri).absolute()
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise InputError(
+            "MM7_INBOUND_MEDIA_URI",
+            "it is neither a path nor file:///...",
+            "Object stores are reached by `airflow mm7 receiver`",
+        )
+    return Path(unquote(parts.path))
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:

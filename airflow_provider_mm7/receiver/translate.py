@@ -91,7 +91,7 @@ def new_inbound(
     digest = _digest(conn_id, envelope, message, hashes)
     parts = []
     for index, (part, sha256) in enumerate(zip(envelope.parts, hashes, strict=True)):
-        uri = store_part(f"{digest[:2]}/{digest}/{index:03d}{_suffix(part)}", part)
+        uri = store_part(f"{digest}-{index:03d}{_suffix(part)}", part)
         parts.append(
             InboundPart(
                 content_type=part.content_type or "application/octet-stream",

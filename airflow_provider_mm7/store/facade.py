@@ -23,6 +23,7 @@ from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import StoreCheck
 from airflow_provider_mm7.store.waiting import Waiting
 
+
 class Store(Batches, Claims, Reports, Waiting, InboundMessages, Components, Pruning):
     """The ledger of what was sent and what came back.
 
@@ -143,9 +144,14 @@ def open_store(url: str, *, migrate: bool | None = None) -> Store:
         if store is not None and not migrate:
             return store
         store = store or Store(url, clock=utc_now)
-        if migrate or (migrate is None and store.dialect == "sqlite"):
-            store.upgrade()
-        else:
-            store.require_head()
+        try:
+            if migrate or (migrate is None and store.dialect == "sqlite"):
+                store.upgrade()
+            else:
+                store.require_head()
+        except BaseException:
+            # Not kept, so nobody else would close what it opened.
+            store.close()
+            raise
         _stores[url] = store
         return store

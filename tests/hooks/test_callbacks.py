@@ -1,24 +1,21 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.airflow_cli import AirflowHome
 
-# One process for all: making Airflow's metadata database takes most of the time.
+# One process for all: starting Airflow takes most of the time.
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from airflow.models import Connection
-from airflow.utils.db import initdb
 from airflow.utils.session import create_session
-initdb()
 
 pair = {"callback_login": "vasp", "callback_password": "secret"}
 extras = {
@@ -63,18 +60,13 @@ print(json.dumps(answers))
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    home = tmp_path_factory.mktemp("airflow")
+def answers(migrated_home: AirflowHome, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = AirflowHome(tmp_path_factory.mktemp("airflow"))
+    shutil.copy(migrated_home.path / "airflow.db", home.path)
     connection = {"conn_type": "mm7", "extra": {"callback_login": "vasp", "callback_password": "p:@/ß"}}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-        "AIRFLOW_CONN_IN_ENVIRONMENT": json.dumps(connection),
-        "PYTHONPATH": str(ROOT),
-        "_AIRFLOW_PROCESS_CONTEXT": "server",
-    }
+    environment = home.environment(
+        AIRFLOW_CONN_IN_ENVIRONMENT=json.dumps(connection), _AIRFLOW_PROCESS_CONTEXT="server"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=180, check=False
     )

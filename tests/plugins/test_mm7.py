@@ -50,7 +50,7 @@ def test_airflow_finds_one_application_at_mm7() -> None:
 
 
 @pytest.fixture
-def airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv(
         "AIRFLOW_CONN_MM7_DEFAULT",
@@ -74,7 +74,7 @@ async def api_server() -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
         yield app, await stack.enter_async_context(client)
 
 
-async def test_a_callback_reaches_the_store_that_airflow_is_configured_with(airflow_home: Path) -> None:
+async def test_a_callback_reaches_the_store_that_airflow_is_configured_with(configured: Path) -> None:
     async with api_server() as (_, client):
         body, content_type = callbacks.deliver()
         report = await client.post("/mm7/callback", content=callbacks.report())
@@ -82,14 +82,14 @@ async def test_a_callback_reaches_the_store_that_airflow_is_configured_with(airf
         wrong_type = await client.post("/mm7/callback/other", content=callbacks.report())
         health = await client.get("/mm7/health")
     assert [one.status_code for one in (report, message, wrong_type, health)] == [200, 200, 401, 200]
-    store = open_store(f"sqlite:///{airflow_home}/mm7.db")
+    store = open_store(f"sqlite:///{configured}/mm7.db")
     assert (len(store.reports()), len(store.inbound())) == (1, 1)
-    assert len([path for path in (airflow_home / "mm7/inbound").rglob("*") if path.is_file()]) == 4
+    assert len([path for path in (configured / "mm7/inbound").rglob("*") if path.is_file()]) == 4
     store.close()
 
 
-async def test_a_sign_of_life_is_left_from_the_servers_start_to_its_end(airflow_home: Path) -> None:
-    store = open_store(f"sqlite:///{airflow_home}/mm7.db")
+async def test_a_sign_of_life_is_left_from_the_servers_start_to_its_end(configured: Path) -> None:
+    store = open_store(f"sqlite:///{configured}/mm7.db")
     async with api_server() as (_, client):
         # Health is asked only to know that the thread had its turn; it waits for the same database.
         for _ in range(1000):
@@ -102,7 +102,7 @@ async def test_a_sign_of_life_is_left_from_the_servers_start_to_its_end(airflow_
 
 
 async def test_a_slip_in_the_configuration_does_not_stop_the_api_server(
-    airflow_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    configured: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIRFLOW__MM7__MAX_CALLBACK_BYTES", "many")
     async with api_server() as (_, client):

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from airflow_provider_mm7.media import FolderSink
 from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app, parse_networks
-from airflow_provider_mm7.receiver.folder import FolderSink
 from airflow_provider_mm7.store import Store, open_store
 from tests.receiver import callbacks
 

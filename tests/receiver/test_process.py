@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -17,9 +16,9 @@ import pytest
 
 from airflow_provider_mm7.store import open_store
 from tests.receiver import callbacks
+from tests.support.listening import WAIT_S, Listening, listening
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -34,42 +33,11 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     }
 
 
-class Running:
-    """A receiver process, its address, and what it logged until it listened."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        assert process.stderr is not None
-        self.lines: list[str] = []
-        for line in process.stderr:
-            self.lines.append(line)
-            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
-                self.url = found[1]
-                return
-        raise AssertionError("".join(self.lines))
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> str:
-        """End the process; return all that it logged."""
-        self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=WAIT_S)
-        return "".join(self.lines) + rest
-
-
 @contextmanager
-def running(folder: Path, **changes: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airflow_provider_mm7.receiver"],
-        env=environment(folder, **changes),
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Running(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=WAIT_S)
+def running(folder: Path, **changes: str) -> Iterator[Listening]:
+    command = [sys.executable, "-m", "airflow_provider_mm7.receiver"]
+    with listening(command, env=environment(folder, **changes), cwd=folder) as server:
+        yield server
 
 
 def test_it_takes_callbacks_and_ends_when_told(tmp_path: Path) -> None:
@@ -98,7 +66,7 @@ def test_it_takes_callbacks_and_ends_when_told(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "mm7_inbound").rglob("*") if path.is_file()]) == 4
     assert store.components() == []
     store.close()
-    assert "operation=DeliveryReportReq message_id='m-1' status=1000" in log
+    assert "operation=DeliveryReportReq transaction_id='tx-1' message_id='m-1' status=1000" in log
     for private in (callbacks.RECIPIENT[1:], callbacks.TEXT, "secret"):
         assert private not in log
 
@@ -163,6 +131,7 @@ import asyncio, os, sys
 import httpx
 import airflow_provider_mm7.receiver.__main__ as main
 from tests.receiver import callbacks
+from tests.support.listening import WAIT_S, Listening, listening
 
 def serve(app, *, host, port):
     async def call():

@@ -229,7 +229,7 @@ async def test_what_cannot_be_read_gets_2007_and_is_kept_aside(rig: Rig, body: b
     code, _ = error_of(await post(rig, body))
     assert code == "2007"
     assert rig.store.reports() == []
-    assert [(one.conn_id, one.content_type, one.body) for one in rig.store.kept_aside()] == [
+    assert [(one.conn_id, one.content_type, one.body) for one in rig.store.aside()] == [
         ("mm7_default", callbacks.XML, body)
     ]
 
@@ -241,12 +241,12 @@ async def test_the_fault_names_the_transaction_of_what_cannot_be_read(rig: Rig) 
 async def test_a_report_on_nothing_gets_2007_in_its_dialect_and_is_kept_aside(rig: Rig) -> None:
     answer = await post(rig, callbacks.report(message_id=None, transaction_id="tx-5"))
     assert error_of(answer) == ("2007", "tx-5")
-    assert len(rig.store.kept_aside()) == 1
+    assert len(rig.store.aside()) == 1
 
 
 async def test_an_operation_that_is_not_ours_gets_4003(rig: Rig) -> None:
     assert error_of(await post(rig, callbacks.submit())) == ("4003", "tx-1")
-    assert rig.store.kept_aside() == []
+    assert rig.store.aside() == []
 
 
 @pytest.mark.parametrize("kind", ["report", "deliver", "garbage"])
@@ -264,7 +264,7 @@ async def test_while_the_store_is_down_nothing_is_acknowledged(rig: Rig, kind: s
     assert int(answer.headers["retry-after"]) > 0
     rig.store_comes_back()
     assert (await post(rig, body, content_type, app)).status_code == 200
-    assert len(rig.store.reports()) + len(rig.store.inbound()) + len(rig.store.kept_aside()) == 1
+    assert len(rig.store.reports()) + len(rig.store.inbound()) + len(rig.store.aside()) == 1
 
 
 async def test_media_that_cannot_be_stored_are_not_acknowledged(rig: Rig) -> None:
@@ -289,7 +289,10 @@ async def test_logs_name_ids_and_statuses_only(rig: Rig, caplog: pytest.LogCaptu
     rig.store_goes_down()
     await post(rig, callbacks.report(), app=app)
     ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_mm7"))
-    assert "conn_id=mm7_default operation=DeliveryReportReq message_id='m-logged' status=1000 new" in ours
+    assert (
+        "conn_id=mm7_default operation=DeliveryReportReq transaction_id='tx-1' message_id='m-logged' status=1000 new"
+        in ours
+    )
     assert "http_status=503" in ours
     everything = caplog.text
     for secret in (callbacks.RECIPIENT, callbacks.RECIPIENT[1:], callbacks.TEXT, "secret", "Hello"):

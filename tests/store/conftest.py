@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store import Store
-from airflow_provider_mm7.store.tables import batch_count, submission
+from airflow_provider_mm7.store.tables import batch_count, metadata, submission
+from tests.support.postgres_server import Postgres
 
 START = datetime(2026, 1, 20, 9, 30, 47, tzinfo=UTC)
 
@@ -42,11 +43,34 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/mm7.db"
 
 
-@pytest.fixture
-def store(store_url: str, clock: Clock) -> Iterator[Store]:
-    """A migrated store; whatever a test did, the counts must agree with the rows in the end."""
-    store = Store(store_url, clock=clock)
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: Postgres) -> Iterator[Store]:
+    with postgres_server.database() as url:
+        store = Store(url)
+        store.upgrade()
+        yield store
+        store.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database with empty tables."""
+    if request.param == "postgres":
+        empty: Store = request.getfixturevalue("migrated_postgres")
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        empty._db.write(lambda connection: connection.execute(sa.text(f"TRUNCATE {names}")))
+        return empty._db.url.render_as_string(hide_password=False)
+    url = f"sqlite:///{tmp_path}/mm7.db"
+    store = Store(url)
     store.upgrade()
+    store.close()
+    return url
+
+
+@pytest.fixture
+def store(migrated_url: str, clock: Clock) -> Iterator[Store]:
+    """A migrated store; whatever a test did, the counts must agree with the rows in the end."""
+    store = Store(migrated_url, clock=clock)
     yield store
     assert counted(store) == kept(store)
     store.close()

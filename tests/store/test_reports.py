@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -252,10 +254,9 @@ class TestOddValues:
         assert len(store.reports(message_id="long" * 1000)) == 1
 
     def test_one_that_cannot_be_stored_does_not_cost_the_others(self, store: Store) -> None:
-        refuse_poison(store)
         batch, (item,) = accepted(store)
         group = [report(str(item.message_id)), report("poison", recipient="+64219999999"), report("m-2", recipient="2")]
-        with pytest.raises(StoreError) as caught:
+        with poison_refused(store), pytest.raises(StoreError) as caught:
             store.add_reports(group)
         assert caught.value.results == (True, None, True)  # type: ignore[attr-defined]
         assert "9999999" not in str(caught.value)
@@ -263,16 +264,21 @@ class TestOddValues:
         assert {row.message_id for row in store.reports()} == {item.message_id, "m-2"}
 
 
-def refuse_poison(store: Store) -> None:
+@contextmanager
+def poison_refused(store: Store) -> Iterator[None]:
     """Let the database itself refuse one MessageID."""
-    body = {
-        "sqlite": ["CREATE TRIGGER poison BEFORE INSERT ON mm7_report WHEN NEW.message_id = 'poison' "
-                   "BEGIN SELECT RAISE(ABORT, 'poison'); END"],
-        "postgresql": ["ALTER TABLE mm7_report ADD CONSTRAINT poison CHECK (message_id <> 'poison')"],
-    }  # fmt: skip
-    with store._db.engine.begin() as connection:
-        for statement in body[store.dialect]:
-            connection.execute(sa.text(statement))
+    if store.dialect == "sqlite":
+        raising = "BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        begin = f"CREATE TRIGGER poison BEFORE INSERT ON mm7_report WHEN NEW.message_id = 'poison' {raising}"
+        end = "DROP TRIGGER poison"
+    else:
+        begin = "ALTER TABLE mm7_report ADD CONSTRAINT poison CHECK (message_id <> 'poison')"
+        end = "ALTER TABLE mm7_report DROP CONSTRAINT poison"
+    store._db.write(lambda connection: connection.execute(sa.text(begin)))
+    try:
+        yield
+    finally:
+        store._db.write(lambda connection: connection.execute(sa.text(end)))
 
 
 class TestAsking:

@@ -17,6 +17,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: Postgres) -> str:
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     """URL of an empty database."""
-    return postgres_server.create_database()
+    with postgres_server.database() as url:
+        yield url

@@ -186,7 +186,6 @@ class Postgres:
         return f"host=127.0.0.1 port={port or self.port} user={_SUPERUSER} password={self.password} dbname={database}"
 
     def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
-        identity = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -197,7 +196,9 @@ class Postgres:
                 env={"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self._home), "TMPDIR": str(self._home)},
                 # Its own group: a terminal's Ctrl-C is for the tests, which then stop the server.
                 start_new_session=True,
-                **identity,  # type: ignore[arg-type]
+                user=self._user.pw_uid if self._user else None,
+                group=self._user.pw_gid if self._user else None,
+                extra_groups=[] if self._user else None,
             )
 
     def _log_text(self) -> str:
