@@ -1,30 +1,10 @@
-<<<<<<< HEAD
-"""Sphinx configuration; ``make docs`` builds with ``-n -W``, so that a broken reference ends the build."""
-=======
 """Sphinx configuration."""
->>>>>>> main
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-<<<<<<< HEAD
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from airflow_provider_mm7 import __version__
-
-project = "airflow-provider-mm7"
-author = "The airflow-provider-mm7 authors"
-copyright = author
-version = release = __version__
-
-extensions: list[str] = []
-exclude_patterns = ["_build"]
-html_theme = "furo"
-html_title = f"{project} {release}"
-nitpicky = True
-=======
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from airflow_provider_mm7 import __version__  # noqa: E402
@@ -56,4 +36,3 @@ nitpick_ignore_regex = [
     ("py:.*", r"(airflow|alembic|asyncio|boto3|collections|datetime|enum|ipaddress|lxml|pathlib|requests|sqlalchemy|sa|starlette|typing|etree|ssl|os|abc|queue|threading|types)\..*"),
     ("py:.*", r"(Any|Context|Iterable|Iterator|Mapping|Sequence|Collection|Callable|Path|datetime|timedelta|ValueError|Exception|BaseException|Enum|StrEnum|None|dict|list|tuple|str|int|float|bool|bytes|optional|type|object|set|frozenset)"),
 ]
->>>>>>> main
