@@ -136,7 +136,10 @@ def _outcome(stage: Any, run_id: str) -> list[Row]:
 
 
 def _print_table(rows: Sequence[Row]) -> None:
-    cells = [("Recipient", "MessageID", "Status"), *((row.recipient, row.message_id or "-", row.status) for row in rows)]
+    cells = [
+        ("Recipient", "MessageID", "Status"),
+        *((row.recipient, row.message_id or "-", row.status) for row in rows),
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(3)]
     print()
     for index, row in enumerate(cells):

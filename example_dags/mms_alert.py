@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 # [START mms_alert]
@@ -20,7 +20,7 @@ from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 with DAG(
     "mms_alert",
     schedule="30 2 * * *",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     params={
         "on_call": Param(["+12025550110"], type="array", items={"type": "string"}, description="Who is told"),
@@ -90,7 +90,7 @@ def bar_chart(values: list[int], *, width: int = 320, height: int = 200) -> byte
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     rows = b"".join(b"\0" + bytes(pixel(x, y) for x in range(width)) for y in range(height))
-    palette = bytes.fromhex("ffffff" "2f6fb0" "303030")
+    palette = bytes.fromhex("ffffff2f6fb0303030")
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))

@@ -11,7 +11,7 @@ Connections: ``mm7_default`` (the MMSC) and ``aws_default`` (S3). Bucket, folder
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 # [START mms_campaign]
@@ -24,7 +24,7 @@ from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
 with DAG(
     "mms_campaign",
     schedule="0 9 * * *",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params={
@@ -35,14 +35,14 @@ with DAG(
     tags=["mms", "example"],
     doc_md=__doc__,
 ) as dag:
-
-    @task
+    # Without this Airflow writes the returned numbers into the log.
+    @task(show_return_value_in_logs=False)
     def read_recipients(params: dict[str, Any]) -> list[str]:
         """Numbers of the list, without empty lines."""
         listed = S3Hook("aws_default").read_key(f"{params['folder']}/recipients.txt", params["bucket"])
         return [line.strip() for line in listed.splitlines() if line.strip()]
 
-    @task
+    @task(show_return_value_in_logs=False)
     def read_text(params: dict[str, Any]) -> str:
         """The text of the message."""
         return S3Hook("aws_default").read_key(f"{params['folder']}/text.txt", params["bucket"])

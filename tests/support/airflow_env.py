@@ -17,11 +17,11 @@ import requests
 
 from .processes import ProcessTree, free_ports
 
-#: Seconds from the start of the four processes until all are healthy; two busy cores need 40.
-HEALTHY_S = 180.0
+#: Seconds from the start of the four processes until all are healthy; two cores need 40, shared ones more.
+HEALTHY_S = 300.0
 
 #: Seconds until a DAG file is parsed and its DAG may be triggered.
-PARSED_S = 90.0
+PARSED_S = 120.0
 
 #: Seconds between two questions to the API.
 POLL_S = 0.5
