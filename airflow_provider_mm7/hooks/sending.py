@@ -72,8 +72,11 @@ class Courier:
         origin: Origin | None = None,
         on_unknown: OnUnknown = OnUnknown.HOLD,
         on_batch: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> SendResult:
         """Send to each recipient at most once under this key.
+
+        Parameters are those of :func:`airflow_provider_mm7.sending.send`.
 
         :raises StoreError: the ledger cannot be used; nothing more was sent.
         """
@@ -89,6 +92,7 @@ class Courier:
                 on_unknown=on_unknown,
                 overrides=hook.verdicts,
                 on_batch=on_batch,
+                stopped=stopped,
             )
         counts = result.summary
         log.info(

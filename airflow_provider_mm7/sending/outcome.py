@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_mm7.exceptions import AccessDenied, MM7Error, NotAnMM7Server, NotSent, OutcomeUnknown
+from airflow_provider_mm7.exceptions import AnswerMismatch, MM7Error, NotSent, OutcomeUnknown
 from airflow_provider_mm7.protocol import (
     Envelope,
     Fault,
@@ -46,22 +46,23 @@ class Outcome:
 def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]) -> Outcome:
     """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3)."""
     message = envelope.message
+    name = type(message).__name__
     status = find_status(message)
     if status is None:
-        return _all(group, State.UNKNOWN, text=f"the MMSC answered with a {type(message).__name__}")
+        return failed(group, OutcomeUnknown(f"the MMSC answered with a {name}"))
     match verdict(status.status_code, overrides):
         case Verdict.ACCEPTED if isinstance(message, SubmitRsp):
             return _all(group, State.ACCEPTED, status, message_id=message.message_id)
         case Verdict.PARTIAL if isinstance(message, SubmitRsp):
             return _partial(group, status, message.message_id)
+        case Verdict.ACCEPTED | Verdict.PARTIAL:
+            return failed(group, OutcomeUnknown(f"the MMSC answered with a {name} of status {status.status_code}"))
         case Verdict.SPLIT if len(group) > 1:
             return Outcome(split=True)
         case Verdict.RETRY:
             return _all(group, State.RETRY, status)
         case Verdict.PERMANENT | Verdict.SPLIT:
             return _all(group, State.REFUSED, status)
-        case _:
-            return _all(group, State.UNKNOWN, text=f"status {status.status_code} in a {type(message).__name__}")
 
 
 def find_status(message: object) -> Status | None:
@@ -81,14 +82,12 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
 
     What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown.
     """
-    if isinstance(error, (NotSent, AccessDenied, NotAnMM7Server)):
-        settled = _all(group, State.RETRY, text=str(error))
-        return Outcome(settlements=settled.settlements, failure=error, halts=not isinstance(error, NotSent))
-    if isinstance(error, OutcomeUnknown):
-        return Outcome(settlements=_all(group, State.UNKNOWN, text=str(error)).settlements, failure=error)
-    # Composing failed, so nothing was sent; the same would fail for all others.
+    state = State.UNKNOWN if isinstance(error, OutcomeUnknown) else State.RETRY
     return Outcome(
-        settlements=_all(group, State.RETRY, text=type(error).__name__).settlements, failure=error, halts=True
+        settlements=_all(group, state, text=str(error)).settlements,
+        failure=error,
+        # A closed door, a message that cannot be composed, answers that are mixed up: the next one fares no better.
+        halts=isinstance(error, AnswerMismatch) or not isinstance(error, (NotSent, OutcomeUnknown)),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_mm7.exceptions import MM7Error, NotSent, StoreUnavailable
+from airflow_provider_mm7.exceptions import AnswerMismatch, MM7Error, NotSent, OutcomeUnknown
 from airflow_provider_mm7.protocol import mask
 from airflow_provider_mm7.store import BatchSummary, State, Submission
 
@@ -130,7 +130,7 @@ def find_failure(result: SendResult, *, fail_on: FailOn, on_unknown: OnUnknown) 
 
 
 def _worth_repeating(error: MM7Error) -> bool:
-    return isinstance(error, (NotSent, StoreUnavailable))
+    return isinstance(error, (NotSent, OutcomeUnknown)) and not isinstance(error, AnswerMismatch)
 
 
 def _numbers(messages: Iterable[Submission], *states: State) -> str:
