@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from airflow_provider_mm7.store import Settlement, State, Submission
 
 #: A SOAP Fault without MM7 status counts as the class error of its side (SOAP 1.1 clause 4.4.1).
 _FAULT_STATUS = {"client": 2000, "server": 3000, "versionmismatch": 4002, "mustunderstand": 4001}
+_BETWEEN_WORDS = re.compile(r"[\s,;]+")
+_DIGITS = re.compile(r"[0-9]+")
 #: Text columns of the ledger hold what a person needs, not a peer's essay.
 MAX_STATUS_TEXT = 500
 
@@ -93,10 +96,9 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
 
 def _partial(group: Sequence[Submission], status: Status, message_id: str | None) -> Outcome:
     """Status 1100: Details name the addresses that failed; the others were accepted and are never sent again."""
-    if len(group) == 1:
-        return _all(group, State.ACCEPTED, status, message_id=message_id)
     details = status.details or ""
-    failed_keys = {number_key(word) for word in details.replace(",", " ").replace(";", " ").split()}
+    # As words, whose dashes and dots are left aside, and as runs of digits whatever stands around them.
+    failed_keys = {number_key(word) for word in _BETWEEN_WORDS.split(details)} | set(_DIGITS.findall(details))
     settlements = [
         _settlement(item, State.REFUSED, status)
         if number_key(item.recipient) in failed_keys
