@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from airflow_provider_mm7.exceptions import MM7Error
+from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.engine import Engine, never
 from airflow_provider_mm7.sending.prepare import Prepared
@@ -49,6 +49,10 @@ def send(
         on_batch(batch.batch_id)
 
     def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
+        if any(item.recipient not in by_number for item in group):
+            raise InputError(
+                "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
+            )
         return prepared.payload([by_number[item.recipient] for item in group], transaction_id)
 
     engine = Engine(

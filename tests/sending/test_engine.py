@@ -451,6 +451,20 @@ class TestTheLedgerFails:
             assert states(run(store, centre.url, numbers(3))) == {"accepted": 3}
 
 
+def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_message(store: Store) -> None:
+    with mmsc() as centre:
+        result = run(
+            store,
+            centre.url,
+            numbers(1),
+            on_batch=lambda batch_id: store.plan(batch_id, [NewSubmission(recipient="+64219999999")]) and None,
+        )
+    assert centre.numbers == list(numbers(1))
+    assert isinstance(result.halted_by, InputError)
+    assert result.halted_by.field == "idempotency_key"
+    assert (result.summary.accepted, result.summary.planned) == (1, 1)
+
+
 def send_in_a_process(url: str, store_url: str, count: int) -> None:
     run(open_store(store_url), url, numbers(count), max_connections=4)
 
