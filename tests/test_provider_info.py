@@ -15,6 +15,7 @@ from airflow.cli.cli_config import ActionCommand, GroupCommand
 from airflow_provider_mm7 import __version__, get_provider_info
 from airflow_provider_mm7.cli.definition import get_mm7_cli_commands
 from airflow_provider_mm7.provider_info import PROVIDER_INFO
+from airflow_provider_mm7.sandbox.settings import argument_options, flag, option_fields
 from tests.support.airflow_cli import AirflowHome
 
 SCHEMAS = Path(airflow.__file__).parent
@@ -86,6 +87,13 @@ def test_every_command_leads_to_a_function() -> None:
         assert callable(getattr(module, cells["function"].cell_contents)), command.name
 
 
+def test_the_sandbox_takes_what_its_settings_say() -> None:
+    (group,) = get_mm7_cli_commands()
+    (command,) = (command for command in group.subcommands if command.name == "sandbox")
+    options = {arg.flags: arg.kwargs for arg in command.args if arg.flags != ("-v", "--verbose")}
+    assert options == {(flag(setting),): argument_options(setting) for setting in option_fields()}
+
+
 def test_defining_the_commands_loads_nothing_of_ours() -> None:
     code = (
         "import sys, airflow.cli.cli_config\n"
@@ -100,6 +108,8 @@ def test_defining_the_commands_loads_nothing_of_ours() -> None:
         "airflow_provider_mm7",
         "airflow_provider_mm7.cli",
         "airflow_provider_mm7.cli.definition",
+        "airflow_provider_mm7.cli.options",
+        "airflow_provider_mm7.cli.sandbox_options",
         "airflow_provider_mm7.provider_info",
     }
 
@@ -137,8 +147,7 @@ def test_airflow_shows_the_form(airflow_home: AirflowHome) -> None:
     widgets = airflow_home.json("providers", "widgets")
     shown = {row["connection_parameter_name"] for row in widgets if "extra__mm7__" in row["connection_parameter_name"]}
     assert shown == {f"extra__mm7__{name}" for name in PROVIDER_INFO["connection-types"][0]["conn-fields"]}
-    (behaviour,) = (row for row in airflow_home.json("providers", "behaviours") if row["connection_type"] == "mm7")
-    assert "MMSC URL" in str(behaviour)
+    assert {"field_behaviours": "mm7"} in airflow_home.json("providers", "behaviours")
 
 
 def test_airflow_loads_the_plugin(airflow_home: AirflowHome) -> None:
@@ -148,12 +157,12 @@ def test_airflow_loads_the_plugin(airflow_home: AirflowHome) -> None:
 
 def test_airflow_knows_the_options(airflow_home: AirflowHome) -> None:
     def value(option: str, **extra: str) -> str:
-        done = airflow_home.run("config", "get-value", "mm7", option, **extra)
+        done = airflow_home.run("config", "get-value", "mm7", option, stdin=None, **extra)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     assert value("sql_alchemy_conn") == f"sqlite:///{airflow_home.path}/mm7.db"
     command = {"AIRFLOW__MM7__SQL_ALCHEMY_CONN_CMD": "echo postgresql://from-a-command/mm7"}
     assert value("sql_alchemy_conn", **command) == "postgresql://from-a-command/mm7"
-    listed = airflow_home.run("config", "list", "--section", "mm7")
+    listed = airflow_home.run("config", "list", "--section", "mm7", "--show-values")
     assert "max_callback_bytes = 10485760" in listed.stdout

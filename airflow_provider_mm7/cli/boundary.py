@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 
 from airflow_provider_mm7.exceptions import MM7Error
@@ -37,10 +40,9 @@ def run_command(module: str, function: str, args: Namespace) -> None:
     # only servers look into the metadata database.
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     verbose = bool(getattr(args, "verbose", False))
-    if not verbose:
-        warnings.simplefilter("ignore")
     try:
-        getattr(import_module(module), function)(args)
+        with _quiet() if hasattr(args, "output") and not verbose else nullcontext():
+            getattr(import_module(module), function)(args)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -54,6 +56,19 @@ def run_command(module: str, function: str, args: Namespace) -> None:
         sys.exit(getattr(exc, "exit_code", EXIT_FAILED))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress (migrations, counts) off the terminal of a command that answers and ends; warnings are shown."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _one_line(error: Exception) -> str:
     """Return what went wrong on one line, with everything masked that Airflow knows to be a secret."""
     from airflow._shared.secrets_masker import redact
@@ -64,6 +79,6 @@ def _one_line(error: Exception) -> str:
 
 def _is_airflows(error: Exception) -> bool:
     """Tell whether this is one of Airflow's own errors, whose text is for people; a library's may hold anything."""
-    from airflow.exceptions import AirflowException
+    from airflow.providers.common.compat.sdk import AirflowException
 
     return isinstance(error, AirflowException)

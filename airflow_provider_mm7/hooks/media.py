@@ -7,18 +7,19 @@ calls (docs/decisions/media-sources.rst).
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow.exceptions import AirflowException
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import ObjectStoragePath
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_mm7.exceptions import InputError, MediaAccessDenied, MediaError, StoreUnavailable
-from airflow_provider_mm7.media.sink import FolderSink, MediaSink, checked_name
+from airflow_provider_mm7.media.sink import checked_name
 from airflow_provider_mm7.media.source import (
+    CachedSource,
     LocalFiles,
     MediaObject,
     MediaSource,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_AWS_CONN_ID = "aws_default"
+#: Bytes of media that one run of a task keeps: dozens of objects of the largest size that carriers take.
+CACHE_BYTES = 64 * 1024 * 1024
 
 #: What stores call the version of an object in what fsspec's ``info`` returns, the surest first.
 _VERSION_KEYS = (
@@ -48,34 +51,26 @@ _VERSION_KEYS = (
     "LastModified",
     "updated",
 )
+#: RFC 6838 section 4.2.
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
 #: Codes of S3 errors; a HEAD has no body, so botocore gives it the HTTP status in their place.
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 
 
-def media_source(*, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None) -> MediaSource:
-    """The sources of a task: ``s3://``, ``file://`` and plain paths, and every scheme of ObjectStoragePath.
+def open_media_source(*, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None) -> MediaSource:
+    """Return the sources of one run of a task, behind one cache: each distinct object is read once.
+
+    ``s3://``, ``file://`` and plain paths, and every scheme of ObjectStoragePath.
 
     :param aws_conn_id: Airflow connection for S3; None uses boto3's own chain of credentials.
     :param conn_id: Airflow connection for other object stores; ``gs://conn_id@bucket/key`` names one as well.
     """
-    s3 = S3HookSource(aws_conn_id)
-    return SourceByScheme({"s3": s3, "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id))
-
-
-def media_sink(
-    base_uri: str, *, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None
-) -> MediaSink:
-    """The sink of a URI: a folder for ``file://`` and plain paths, else object storage.
-
-    :param base_uri: folder or prefix (``s3://bucket/inbound``).
-    :param aws_conn_id: Airflow connection for S3.
-    :param conn_id: Airflow connection for other object stores.
-    """
-    if scheme_of(base_uri) == "file":
-        return FolderSink(Path(base_uri.removeprefix("file://")))
-    return ObjectStorageSink(base_uri, aws_conn_id=aws_conn_id, conn_id=conn_id)
+    sources = SourceByScheme(
+        {"s3": S3HookSource(aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
+    )
+    return CachedSource(sources, max_bytes=CACHE_BYTES)
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
@@ -139,7 +134,7 @@ class S3HookSource:
             return MediaAccessDenied(
                 uri,
                 f"S3 refused {error.operation_name} {through} ({code})",
-                "Give its identity s3:GetObject on this object (and s3:ListBucket, without which a missing object looks "
+                "Give its identity s3:GetObject on this object (and s3:ListBucket: without it a missing object looks "
                 "like this too), or correct its credentials",
             )
         return MediaError(uri, f"S3 answered {code} to {error.operation_name} {through}", "See the S3 server's log")
@@ -159,23 +154,25 @@ class ObjectStorageSource:
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
         try:
-            path = ObjectStoragePath(uri, conn_id=self._conn_id)
-            before = _facts(path)
-            if before.get("type") == "directory":
-                raise MediaError(uri, "is a folder", "Name an object")
-            size = int(before.get("size") or 0)
-            refuse_size(uri, size, limit)
-            with path.open("rb") as stream:
-                body = read_exactly(cast("BinaryIO", stream), uri, size)
-            if _version(_facts(path)) != _version(before):
-                raise changed(uri, "its version is another one now")
+            return self._fetch(uri, limit)
         except MediaError:
             raise
         except Exception as exc:  # every store has an exception tree of its own
             raise self._translate(uri, exc) from exc
-        etag = _version(before)
+
+    def _fetch(self, uri: str, limit: int) -> MediaObject:
+        path = ObjectStoragePath(uri, conn_id=self._conn_id)
+        before = _facts(path)
+        if before.get("type") == "directory":
+            raise MediaError(uri, "is a folder", "Name an object")
+        size = int(before.get("size") or 0)
+        refuse_size(uri, size, limit)
+        with path.fs.open(path.path, "rb") as stream:
+            body = read_exactly(cast("BinaryIO", stream), uri, size)
+        if _version(_facts(path)) != _version(before):
+            raise changed(uri, "its version is another one now")
         declared = before.get("contentType") or before.get("content_type")
-        return MediaObject(uri=uri, body=body, etag=etag, declared_type=declared, name=name_of(path.path))
+        return MediaObject(uri=uri, body=body, etag=_version(before), declared_type=declared, name=name_of(path.path))
 
     def _translate(self, uri: str, error: Exception) -> MediaError:
         status = getattr(error, "status_code", None) or getattr(error, "code", None)
@@ -218,7 +215,7 @@ class ObjectStorageSink:
         try:
             if self._s3 is not None:
                 bucket, key = split_s3_uri(uri)
-                self._s3.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+                self._s3.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=_plain_type(content_type))
             else:
                 ObjectStoragePath(uri, conn_id=self._conn_id).write_bytes(body)
         except Exception as exc:  # every store has an exception tree of its own
@@ -226,6 +223,12 @@ class ObjectStorageSink:
                 f"inbound media cannot be written to {self._base_uri}: {type(exc).__name__}"
             ) from exc
         return uri
+
+
+def _plain_type(content_type: str) -> str:
+    """A peer's media type without its parameters, or the general one where it would not do as a header."""
+    bare = content_type.partition(";")[0].strip()
+    return bare if _MEDIA_TYPE.fullmatch(bare) else "application/octet-stream"
 
 
 def _facts(path: ObjectStoragePath) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""This process, as the store's list of components shows it."""
+"""How the process shows up in the store's list of components."""
 
 from __future__ import annotations
 

@@ -98,12 +98,14 @@ def detect_type(body: bytes, *, name: str = "", declared: str | None = None, sou
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     hint = extension or _extension_of(declared)
     found = _binary_type(head, body, hint)
-    if found is None and (found := _text_type(body)) == "text/plain" and extension in _BINARY_EXTENSIONS:
-        raise _unknown(source or name, f"holds text, not what .{extension} promises")
+    if found is None:
+        found = _text_type(body)
+        if found == "text/plain" and extension in _BINARY_EXTENSIONS:
+            raise _unknown(source or name, f"holds text, not what .{extension} promises")
+    if found is None:
+        raise _unknown(source or name, "is of no type known to MMS")
     if found not in SUPPORTED_TYPES:
-        raise _unknown(
-            source or name, f"is {found}, which MMS does not carry" if found else "is of no type known to MMS"
-        )
+        raise _unknown(source or name, f"is {found}, which MMS does not carry")
     return found
 
 
@@ -157,7 +159,7 @@ def _brand_type(head: bytes, hint: str) -> str | None:
     end = min(int.from_bytes(head[:4]), len(head))
     major = head[8:12]
     brands = {major, *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    if major in _HEIC_BRANDS or (major == b"mif1" and brands & _HEIC_BRANDS and b"avif" not in brands):
+    if major in _HEIC_BRANDS or (major == b"mif1" and brands & _HEIC_BRANDS):
         return "image/heic"
     if major in _AUDIO_BRANDS:
         return "audio/mp4"

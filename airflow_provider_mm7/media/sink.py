@@ -10,8 +10,8 @@ from typing import Protocol
 
 from airflow_provider_mm7.exceptions import InputError, StoreUnavailable
 
-#: Names are of our own making (digests and numbers); anything else is a mistake or an attack.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
+#: Names are of our own making (digests and numbers, in folders of digests); anything else is a mistake or an attack.
+_NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,199}/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
 class MediaSink(Protocol):
@@ -20,7 +20,7 @@ class MediaSink(Protocol):
     def store(self, name: str, body: bytes, content_type: str) -> str:
         """Keep an object; when this returns, it is durable. The same name again replaces it.
 
-        :param name: a name without any separator, unique to these bytes.
+        :param name: relative path of our own making, unique to these bytes.
         :param body: its bytes.
         :param content_type: what the sender says it is; a hint for the store.
         :return: URI under which a task reads it.
@@ -32,7 +32,8 @@ class MediaSink(Protocol):
 def checked_name(name: str) -> str:
     """A name that cannot leave its folder.
 
-    :raises InputError: it has a separator, a leading dot or any character beyond ASCII letters, digits and ``._-``.
+    :raises InputError: it is absolute, or a segment is empty, begins with a dot or holds anything but ASCII letters,
+        digits and ``._-``.
     """
     if not _NAME.fullmatch(name):
         raise InputError("name", f"{name!r} is no safe file name", "Names of stored media are made by this package")
@@ -51,18 +52,25 @@ class FolderSink:
     def store(self, name: str, body: bytes, content_type: str) -> str:
         """Keep a file. See :meth:`MediaSink.store`."""
         target = self._folder / checked_name(name)
-        temporary = self._folder / f".{name}.{secrets.token_hex(8)}"
+        temporary = target.with_name(f".{secrets.token_hex(16)}")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Each by itself: the mode of mkdir does not hold for the parents it makes.
+            for folder in (self._folder, *reversed(self._below(target))):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 _write(temporary, body)
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder(self._folder)
+            for folder in (*self._below(target), self._folder):
+                _sync_folder(folder)
         except OSError as exc:
             raise StoreUnavailable(f"inbound media cannot be written to {self._folder}: {exc.strerror}") from exc
         return target.as_uri()
+
+    def _below(self, target: Path) -> list[Path]:
+        """The folders between the file and the sink's own, innermost first."""
+        return [folder for folder in target.parents if folder.is_relative_to(self._folder) and folder != self._folder]
 
 
 def _write(path: Path, body: bytes) -> None:
@@ -73,7 +81,7 @@ def _write(path: Path, body: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The file's entry in its folder is durable only when the folder itself is written."""
+    """Make names durable: an entry is on the disk when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -56,25 +56,26 @@ def kind_of(part: Part) -> str:
     return major if major in ("image", "video", "audio") else "other"
 
 
-def auto_smil(parts: Sequence[Part]) -> Part:
+def auto_smil(parts: Sequence[Part]) -> Part | None:
     """Write the SMIL document for given parts.
 
     The n-th text goes under the n-th picture or video, sound beside pictures in their order. Parts that no slide shows
     (calendar entries, vCards) stay attached without one.
 
     :param parts: parts with Content-IDs, as :func:`build_parts` makes them.
-    :return: the SMIL part.
-    :raises SmilError: there is nothing to show.
+    :return: the SMIL part; None when no part can be shown, and the message goes without.
     """
     slides = _slides(parts)
     if not slides:
-        raise SmilError("smil", "no part can be shown on a slide", "Add a text or a picture, or send without SMIL")
+        return None
     smil = etree.Element("smil")
     _write_layout(etree.SubElement(smil, "head"), slides)
     body = etree.SubElement(smil, "body")
     for slide in slides:
         _write_slide(body, slide)
-    return _part(etree.tostring(smil, encoding="utf-8", pretty_print=True), parts)
+    document = etree.tostring(smil, encoding="utf-8", pretty_print=True)
+    # CRLF is the line break of text in MIME (RFC 2046 clause 4.1.1): with it the document travels readable, as 7bit.
+    return _part(document.replace(b"\n", b"\r\n"), parts)
 
 
 def validate_smil(document: bytes, parts: Sequence[Part]) -> Part:

@@ -29,6 +29,8 @@ ADVISORY_CLASS: Final = 0x4D4D37
 _REPEATABLE: Final = frozenset({"40P01", "40001"})
 _REPEATS: Final = 5
 
+_REFUSALS: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.NotSupportedError)
+
 _WRITE: Final = "mm7_write"
 
 #: Engines inherited over fork. Kept, so that no finaliser closes the parent's connections in the child.
@@ -121,11 +123,10 @@ class Database:
 
     def _translate(self, error: exc.SQLAlchemyError) -> StoreError:
         reason = self._reason(error)
-        if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)) or (
-            isinstance(error, exc.DBAPIError) and error.connection_invalidated
-        ):
-            return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
-        return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
+        # These say that the statement or its values are at fault; whatever else there is, the database is.
+        if isinstance(error, _REFUSALS) or not isinstance(error, (exc.DBAPIError, exc.TimeoutError)):
+            return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
+        return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
 
     def _reason(self, error: exc.SQLAlchemyError) -> str:
         if not isinstance(error, exc.DBAPIError) or error.orig is None:

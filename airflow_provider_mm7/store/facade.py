@@ -23,6 +23,7 @@ from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import StoreCheck
 from airflow_provider_mm7.store.waiting import Waiting
 
+
 class Store(Batches, Claims, Reports, Waiting, InboundMessages, Components, Pruning):
     """The ledger of what was sent and what came back.
 

@@ -223,6 +223,14 @@ def test_the_store_answers_every_question(url: str) -> None:
     assert answers[all_of_them] == summary(Retrieved=2, Expired=1, unreported=2, changed_at=None, batch_id=None)
 
 
+def test_a_message_to_several_recipients_counts_for_each(url: str) -> None:
+    store = open_store(url)
+    _, messages = send(store, "k", accepted=3, one_message=True)
+    question = Question(message_ids=tuple(messages[:1]))
+    assert read_store(url, [question])[question] == summary(unreported=3, changed_at=None, batch_id=None)
+    assert store.delivery_of_messages(question.message_ids).accepted == 3
+
+
 def test_the_store_tells_how_long_ago_an_unfinished_batch_was_sent(url: str) -> None:
     store = open_store(url)
     before = datetime.now(UTC)

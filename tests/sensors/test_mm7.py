@@ -310,17 +310,22 @@ def always_away(self: Store, batch_ids: Iterable[str]) -> dict[str, DeliverySumm
     raise StoreUnavailable("away")
 
 
-def test_poking_it_outlives_a_short_outage(store: Store, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_poking_it_outlives_short_outages(store: Store, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     batch_id, messages = send(store, "k", accepted=1)
-    report(store, messages, "Retrieved")
     original = Store.delivery_of_batches
-    outage = iter(range(MAX_FAILED_POLLS - 1))
+    outage = [True] * (MAX_FAILED_POLLS - 1)
+    looks = iter([*outage, False, *outage, False])
 
     def away(self: Store, batch_ids: Iterable[str]) -> dict[str, DeliverySummary]:
-        return original(self, batch_ids) if next(outage, None) is None else always_away(self, batch_ids)
+        if next(looks):
+            return always_away(self, batch_ids)
+        summary = original(self, batch_ids)
+        report(store, messages, "Retrieved")
+        return summary
 
     monkeypatch.setattr(Store, "delivery_of_batches", away)
     assert execute(sensor(batch_id=batch_id), ti)["delivered"] == 1
+    assert not list(looks)
 
 
 @pytest.mark.parametrize("soft_fail", [False, True])

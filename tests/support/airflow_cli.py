@@ -1,11 +1,14 @@
-"""Airflow's real command line, with a home and a metadata database of its own."""
+"""Airflow's real command line: as a process with a home and a metadata database of its own, or within this process."""
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +87,60 @@ def airflow_home(migrated_home: AirflowHome, tmp_path: Path) -> AirflowHome:
                 content = content.replace(str(migrated_home.path).encode(), str(home.path).encode())
             (home.path / name).write_bytes(content)
     return home
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Commands:
+    """``airflow mm7 ARGS`` within this process, over a store of the test's own: no start of Airflow."""
+
+    store_url: str
+    _run: Callable[..., Done]
+
+    def __call__(self, *args: str, stdin: bytes = b"") -> Done:
+        return self._run(*args, stdin=stdin)
+
+    def json(self, *args: str, stdin: bytes = b"") -> Any:
+        """Run ``airflow mm7 ARGS -o json``, which must succeed, and return what it printed."""
+        done = self(*args, "-o", "json", stdin=stdin)
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+
+@pytest.fixture
+def mm7(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Commands:
+    """Return a function that runs one of our commands in this process."""
+    from airflow.cli.cli_parser import _add_command
+
+    from airflow_provider_mm7.cli.definition import get_mm7_cli_commands
+
+    url = f"sqlite:///{tmp_path}/mm7.db"
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
+    # Commands set it; this puts it back at the end.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
+    parser = argparse.ArgumentParser(prog="airflow")
+    subparsers = parser.add_subparsers(dest="subcommand", required=True)
+    for command in get_mm7_cli_commands():
+        _add_command(subparsers, command)
+
+    def run(*args: str, stdin: bytes) -> Done:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        code = 0
+        try:
+            parsed = parser.parse_args(["mm7", *args])
+            parsed.func(parsed)
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 1
+        printed = capsys.readouterr()
+        return Done(code, printed.out, printed.err)
+
+    return Commands(url, run)

@@ -17,11 +17,11 @@ import requests
 
 from .processes import ProcessTree, free_ports
 
-#: Seconds from the start of the four processes until all are healthy; two busy cores need 40.
-HEALTHY_S = 180.0
+#: Seconds from the start of the four processes until all are healthy; two cores need 40, shared ones more.
+HEALTHY_S = 300.0
 
 #: Seconds until a DAG file is parsed and its DAG may be triggered.
-PARSED_S = 90.0
+PARSED_S = 120.0
 
 #: Seconds between two questions to the API.
 POLL_S = 0.5
@@ -60,7 +60,10 @@ class AirflowDeployment:
         self._dags = [path.resolve() for path in ([dags] if isinstance(dags, Path) else dags)]
         self._port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self._port}"
-        self.env = self._environment(connections or {}, extra_env or {}, paused=paused)
+        #: Environment of the processes; what is added after :meth:`start` is not seen by them.
+        self.env = self._environment(extra_env or {}, paused=paused)
+        for conn_id, connection in (connections or {}).items():
+            self.connect(conn_id, connection)
         self._session = requests.Session()
         self._session.trust_env = False
         airflow = [sys.executable, "-m", "airflow"]
@@ -77,9 +80,7 @@ class AirflowDeployment:
             logs=self.home / "process-logs",
         )
 
-    def _environment(
-        self, connections: Mapping[str, str | Mapping[str, Any]], extra: Mapping[str, str], *, paused: bool
-    ) -> dict[str, str]:
+    def _environment(self, extra: Mapping[str, str], *, paused: bool) -> dict[str, str]:
         bundles = [
             {
                 "name": f"{index}-{path.name}",
@@ -117,15 +118,20 @@ class AirflowDeployment:
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-        for conn_id, connection in connections.items():
-            text = connection if isinstance(connection, str) else json.dumps(dict(connection))
-            own[f"AIRFLOW_CONN_{conn_id.upper()}"] = text
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(_FOREIGN_PREFIXES) and name.upper() not in _FOREIGN
         }
         return inherited | own | dict(extra)
+
+    def connect(self, conn_id: str, connection: str | Mapping[str, Any]) -> None:
+        """Give a connection by environment variable, before :meth:`start`.
+
+        :param connection: a URI, JSON text, or the mapping that Airflow's JSON form holds.
+        """
+        text = connection if isinstance(connection, str) else json.dumps(dict(connection))
+        self.env[f"AIRFLOW_CONN_{conn_id.upper()}"] = text
 
     # -- life ------------------------------------------------------------------------------------------------------
 

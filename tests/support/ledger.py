@@ -15,10 +15,18 @@ _numbers = itertools.count()
 
 
 def send(
-    store: Store, key: str, *, accepted: int = 0, refused: int = 0, retry: int = 0, planned: int = 0
+    store: Store,
+    key: str,
+    *,
+    accepted: int = 0,
+    refused: int = 0,
+    retry: int = 0,
+    planned: int = 0,
+    one_message: bool = False,
 ) -> tuple[str, list[str]]:
     """Send a batch.
 
+    :param one_message: one MessageID for all that are accepted, as an MMSC gives it to several recipients of a request.
     :return: its id, and the MessageIDs of what was accepted.
     """
     batch_id = store.open_batch(key, conn_id="mm7_default").batch_id
@@ -28,7 +36,7 @@ def send(
     claimed = store.claim(
         batch_id, SENDER, limit=max(len(states), 1), lease_s=60, transaction_id=lambda: f"t{next(_numbers)}"
     )
-    message_ids = [f"{key}-m{number}" for number in range(accepted)]
+    message_ids = [f"{key}-m{0 if one_message else number}" for number in range(accepted)]
     settlements = [
         Settlement(
             submission_id=submission.id,

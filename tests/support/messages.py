@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_mm7.protocol import messages as m
 
-_LEGAL = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from(
-    "\t\n\r<>&'\" \u0085\u2028"
-)
+_LEGAL = st.characters(
+    codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"
+) | st.sampled_from("\t\n\r<>&'\" \u0085\u2028")
 
 
 def _keeps_its_lines(value: str) -> bool:
@@ -25,7 +25,9 @@ folded = st.lists(st.text(string.ascii_letters + "<&é", min_size=1), min_size=1
 uris = st.text(string.ascii_letters + string.digits + "@._-+", min_size=1, max_size=30).map("cid:{}".format)
 numbers = st.integers(1, 999_999_999)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))) | st.just(UTC)
-datetimes = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 28), timezones=zones)
+# Far enough from the ends of the calendar for any zone.
+_FIRST, _LAST = (datetime(*day, tzinfo=UTC).replace(tzinfo=None) for day in ((1, 1, 3), (9999, 12, 28)))
+datetimes = st.datetimes(min_value=_FIRST, max_value=_LAST, timezones=zones)
 durations = st.timedeltas(min_value=timedelta(), max_value=timedelta(days=999_999))
 whens = datetimes | durations
 
@@ -45,9 +47,9 @@ addresses = st.builds(
     display_only=st.booleans(),
     address_coding=st.sampled_from([None, "encrypted", "obfuscated"]),
 )
-recipients = st.builds(
-    m.Recipients, to=several(addresses), cc=several(addresses), bcc=several(addresses)
-).filter(lambda value: bool(value.all))
+recipients = st.builds(m.Recipients, to=several(addresses), cc=several(addresses), bcc=several(addresses)).filter(
+    lambda value: bool(value.all)
+)
 statuses = st.builds(m.Status, status_code=numbers, status_text=texts, details=maybe(folded))
 extensions = several(
     st.sampled_from(
@@ -80,13 +82,21 @@ _from_vasp = {
 }
 _from_server = {**_version, "mms_relay_server_id": maybe(tokens)}
 _response = {**_version, "status": statuses}
-_capabilities = {
-    "ua_capabilities": maybe(st.builds(m.UACapabilities, ua_prof=maybe(texts), timestamp=maybe(whens)))
-}
+_capabilities = {"ua_capabilities": maybe(st.builds(m.UACapabilities, ua_prof=maybe(texts), timestamp=maybe(whens)))}
 _booleans = maybe(st.booleans())
 _priorities = st.sampled_from([None, "Normal", "High", "Low"])
 _content_classes = st.sampled_from(
-    [None, "text", "image-basic", "image-rich", "video-basic", "video-rich", "megapixel", "content-basic", "content-rich"]
+    [
+        None,
+        "text",
+        "image-basic",
+        "image-rich",
+        "video-basic",
+        "video-rich",
+        "megapixel",
+        "content-basic",
+        "content-rich",
+    ]
 )
 
 submit_reqs = st.builds(
@@ -120,9 +130,7 @@ submit_rsps = st.builds(m.SubmitRsp, **_response, message_id=tokens) | st.builds
     **{**_response, "status": st.builds(m.Status, status_code=st.integers(2000, 4999), status_text=texts)},
     message_id=maybe(tokens),
 )
-cancel_reqs = st.builds(
-    m.CancelReq, **_from_vasp, message_id=tokens, recipients=maybe(recipients), **_application
-)
+cancel_reqs = st.builds(m.CancelReq, **_from_vasp, message_id=tokens, recipients=maybe(recipients), **_application)
 replace_reqs = st.builds(
     m.ReplaceReq,
     **_from_vasp,
@@ -165,8 +173,20 @@ delivery_report_reqs = st.builds(
     **_parties,
     date=datetimes,
     mm_status=st.sampled_from(
-        "Expired Retrieved Rejected Indeterminate Forwarded Unrecognised Deferred DeliveryConditionNotMet Processing "
-        "Cancelled Replaced Delivered".split()
+        [
+            "Expired",
+            "Retrieved",
+            "Rejected",
+            "Indeterminate",
+            "Forwarded",
+            "Unrecognised",
+            "Deferred",
+            "DeliveryConditionNotMet",
+            "Processing",
+            "Cancelled",
+            "Replaced",
+            "Delivered",
+        ]
     ),
     mm_status_extension=st.sampled_from([None, "RejectionByMMSRecipient", "RejectionByOtherRS"]),
     **_application,

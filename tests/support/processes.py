@@ -40,7 +40,7 @@ class ProcessTree:
     They end when :meth:`stop` is called, and also when the owner dies without calling it.
 
     :param commands: name -> program and arguments.
-    :param env: their whole environment.
+    :param env: their whole environment, as it is when they are started.
     :param cwd: working directory.
     :param logs: folder that gets ``NAME.log`` for each of them.
     :param grace_s: seconds between SIGTERM and SIGKILL.
@@ -56,7 +56,7 @@ class ProcessTree:
         grace_s: float = GRACE_S,
     ) -> None:
         self._commands = {name: list(argv) for name, argv in commands.items()}
-        self._env = dict(env)
+        self._env = env
         self._cwd = cwd
         self._grace_s = grace_s
         self.logs = logs
