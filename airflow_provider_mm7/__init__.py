@@ -11,6 +11,9 @@ __all__ = ["__version__", "get_provider_info"]
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata (entry point ``apache_airflow_provider``)."""
+    from copy import deepcopy
+
     from airflow_provider_mm7.provider_info import PROVIDER_INFO
 
-    return PROVIDER_INFO
+    # Airflow adds keys of its own to what it gets.
+    return deepcopy(PROVIDER_INFO)

@@ -80,9 +80,7 @@ class InputError(MM7Error, ValueError):
     remedy: str
 
     def __init__(self, field: str, problem: str, remedy: str, **attributes: Any) -> None:
-        super().__init__(
-            f"{field}: {problem}. {remedy}", field=field, problem=problem, remedy=remedy, **attributes
-        )
+        super().__init__(f"{field}: {problem}. {remedy}", field=field, problem=problem, remedy=remedy, **attributes)
 
 
 class AddressError(InputError):
@@ -101,9 +99,7 @@ class MediaError(InputError):
 
     source: str
 
-    def __init__(
-        self, source: str, problem: str, remedy: str, *, field: str = "media", **attributes: Any
-    ) -> None:
+    def __init__(self, source: str, problem: str, remedy: str, *, field: str = "media", **attributes: Any) -> None:
         super().__init__(field, f"{source}: {problem}", remedy, source=source, **attributes)
 
 

@@ -13,6 +13,7 @@ from airflow_provider_mm7.protocol.messages import ContentRef, Message, SubmitRs
 from airflow_provider_mm7.protocol.mime import parse_parameters, strip_id
 from airflow_provider_mm7.protocol.multipart import Entity, read_entity
 from airflow_provider_mm7.protocol.parts import Dialect, Envelope, Part, Payload
+from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER
 from airflow_provider_mm7.protocol.soap import read_soap, write_soap
 
 _XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
@@ -34,8 +35,9 @@ def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMI
     if content_type and len(content_type) > limits.header_bytes:
         raise exceeded("header_bytes", limits.header_bytes)
     media_type, parameters = parse_parameters(content_type or "")
-    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:2]
-    if start.startswith(b"<") or not (media_type.startswith("multipart/") or start == b"--"):
+    start = _first_bytes(body)
+    delimiter = b"--" + parameters.get("boundary", "").encode()
+    if start != b"--" and not (media_type.startswith("multipart/") and (start[:1] != b"<" or delimiter in body)):
         message, transaction_id, dialect = read_soap(body, charset=parameters.get("charset"), limits=limits)
         return Envelope(message=message, transaction_id=transaction_id, dialect=dialect)
     if not content_type or not media_type.startswith("multipart/"):
@@ -58,12 +60,20 @@ def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMI
 
 
 def _root(leaves: list[Entity], start: str) -> Entity:
-    """Find the SOAP part: the one that ``start`` names, else the first of an XML type, else the first (RFC 2387)."""
+    """Find the SOAP part: the one that ``start`` names, else the first that is XML, else the first (RFC 2387)."""
     if not leaves:
         raise MultipartError("the multipart holds no part")
     named = (leaf for leaf in leaves if start and leaf.content_id == start)
-    typed = (leaf for leaf in leaves if leaf.media_type in _XML_TYPES)
-    return next(named, None) or next(typed, leaves[0])
+    xml = (leaf for leaf in leaves if leaf.media_type in _XML_TYPES or _is_untyped_xml(leaf))
+    return next(named, None) or next(xml, leaves[0])
+
+
+def _is_untyped_xml(leaf: Entity) -> bool:
+    return leaf.media_type != "application/smil" and _first_bytes(leaf.body)[:1] == b"<"
+
+
+def _first_bytes(body: bytes) -> bytes:
+    return body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:2]
 
 
 def dump(
@@ -84,7 +94,7 @@ def dump(
     :return: XML alone without content, multipart/related with it.
     :raises InputError: the message would not be valid against the schema.
     """
-    if isinstance(message, SubmitRsp) and message.message_id is None and message.status.status_code < 2000:
+    if isinstance(message, SubmitRsp) and message.message_id is None and _says_yes(message):
         # Without it no report could ever be matched. A refusal needs none.
         raise InputError("message_id", "is missing", "A SubmitRsp that says yes names the message.")
     defaults: dict[str, object] = {"mm7_version": dialect.mm7_version}
@@ -95,7 +105,12 @@ def dump(
     soap = write_soap(message, transaction_id=transaction_id, dialect=dialect, defaults=defaults)
     if content is None:
         return Payload(content_type=_SOAP_CONTENT_TYPE, chunks=(soap,))
-    return _with_content(soap, content, boundary or hashlib.sha256(soap).hexdigest()[:32])
+    return _with_content(soap, content, hashlib.sha256(soap).hexdigest()[:32] if boundary is None else boundary)
+
+
+def _says_yes(answer: SubmitRsp) -> bool:
+    code = POSITIVE_INTEGER.format(answer.status.status_code, "status.status_code")
+    return int(code) // 1000 == 1
 
 
 def _with_content(soap: bytes, content: Content, boundary: str) -> Payload:

@@ -28,7 +28,7 @@ def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, st
     start = _START_LINE.match(raw)
     if start is None and not _FIELD_LINE.match(raw):
         return raw, None
-    fields, at = read_fields(raw, start.end() if start else 0, len(raw), limit=limits.header_bytes)
+    fields, at = read_fields(raw, start.end() if start else 0, len(raw), limits=limits)
     body = raw[at:]
     if "chunked" in fields.get("transfer-encoding", "").lower() and _CHUNK.match(body):
         body = _join_chunks(body)
@@ -37,7 +37,7 @@ def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, st
 
 def _join_chunks(body: bytes) -> bytes:
     """Join a chunked body (RFC 9112 section 7.1)."""
-    pieces = []
+    pieces: list[bytes] = []
     at = 0
     while match := _CHUNK.match(body, at):
         size = int(match[1], 16)

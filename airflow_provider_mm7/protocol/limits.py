@@ -15,6 +15,10 @@ class Limits:
     body_bytes: int = 64 * 1024 * 1024
     #: Bytes of the SOAP part: 10,000 recipients make 0.4 MiB.
     soap_bytes: int = 4 * 1024 * 1024
+    #: Elements of the SOAP part, closing tags counted.
+    xml_tags: int = 100_000
+    #: Namespace declarations of the SOAP part: looking names up among many takes long. A real message has 5.
+    namespaces: int = 1000
     #: Nested elements. A real message has 8, and Extension may hold more.
     xml_depth: int = 64
     #: Nested multiparts. A real message has 2.
@@ -23,6 +27,8 @@ class Limits:
     parts: int = 1000
     #: Bytes of the headers of one part, or of an HTTP message.
     header_bytes: int = 16 * 1024
+    #: Lines of them.
+    header_lines: int = 256
 
 
 DEFAULT_LIMITS = Limits()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from email.header import decode_header, make_header
 from urllib.parse import unquote
 
-from airflow_provider_mm7.protocol.limits import exceeded
+from airflow_provider_mm7.protocol.limits import Limits, exceeded
 
 #: A parameter. An unquoted value runs to the next semicolon, so ``type=text/xml`` and boundaries with spaces are read;
 #: an unclosed quote runs to the end, so that no input is scanned twice.
@@ -61,7 +61,7 @@ def file_name(parameters: Mapping[str, str], key: str) -> str | None:
     return plain or None
 
 
-def read_fields(data: bytes, start: int, end: int, *, limit: int) -> tuple[dict[str, str], int]:
+def read_fields(data: bytes, start: int, end: int, *, limits: Limits) -> tuple[dict[str, str], int]:
     """Read header fields up to the line that separates them from the body.
 
     A line that can be no field ends them too: peers leave out the separator, or the fields altogether. So does a line
@@ -70,18 +70,20 @@ def read_fields(data: bytes, start: int, end: int, *, limit: int) -> tuple[dict[
     :param data: what holds the entity.
     :param start: where its fields start.
     :param end: where the entity ends.
-    :param limit: bytes of fields allowed.
+    :param limits: ``header_bytes`` and ``header_lines``.
     :return: values by lower-case name, unfolded, the first of a name; and where the body starts.
-    :raises LimitExceeded: more than ``limit`` bytes of fields.
+    :raises LimitExceeded: more bytes or lines of fields.
     """
     fields: dict[str, str] = {}
     name = ""
     lines: list[bytes] = []
     at = start
+    limit = limits.header_bytes
+    lines_left = limits.header_lines
     while at < end:
         eol = data.find(b"\n", at, min(end, start + limit))
         blank = eol >= 0 and not data[at:eol].strip(b" \t\r")
-        if blank and not (eol - at > 1 and _CONTENT_FIELD.match(data, eol + 1, end)):
+        if blank and not (data[at] in b" \t" and _CONTENT_FIELD.match(data, eol + 1, end)):
             at = eol + 1
             break
         match = _FIELD.match(data, at, end)
@@ -91,6 +93,9 @@ def read_fields(data: bytes, start: int, end: int, *, limit: int) -> tuple[dict[
             if end - start > limit:
                 raise exceeded("header_bytes", limit)
             eol = end
+        lines_left -= 1
+        if lines_left < 0:
+            raise exceeded("header_lines", limits.header_lines)
         if match:
             _keep(fields, name, lines)
             name, lines = match[1].decode("ascii").lower(), [data[match.end() : eol]]

@@ -18,8 +18,12 @@ from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceede
 DEFAULT_CONTENT_TYPE = "text/plain; charset=us-ascii"
 
 _WHITE_SPACE = re.compile(rb"[ \t]*+")
-_DASHED_LINE = re.compile(rb"^(--[^\r\n]{1,100}?)[ \t]*\r?$", re.MULTILINE)
+_DASHED_LINE = re.compile(rb"^(--[^\r\n]{1,100}+)\r?$", re.MULTILINE)
 _PADDING = re.compile(rb"=[=\s]*+")
+#: Bytes before the first delimiter where we have to guess it.
+_MAX_PREAMBLE = 64 * 1024
+#: Places that look like a delimiter and are none. More than a few are no accident.
+_MAX_LOOK_ALIKES = 10_000
 #: Padding characters in one base64 body: one block of 1 KiB after the other in 2 MiB.
 _MAX_PADDING = 4096
 _LF, _CR = 10, 13
@@ -69,12 +73,13 @@ def read_entity(body: bytes, content_type: str, *, limits: Limits = DEFAULT_LIMI
 
 
 class _Reader:
-    """State of one reading: the parts counted so far."""
+    """State of one reading: the what may still come."""
 
     def __init__(self, data: bytes, limits: Limits) -> None:
         self.data = data
         self.limits = limits
         self.parts_left = limits.parts
+        self.look_alikes_left = _MAX_LOOK_ALIKES
 
     def entity(self, fields: dict[str, str], start: int, end: int, *, depth: int) -> Entity:
         """Read the entity whose body is ``data[start:end]``."""
@@ -107,7 +112,7 @@ class _Reader:
         if not closed and depth == 1:
             raise MultipartError("the multipart is cut off: its closing delimiter is missing")
         for part_start, part_end in ranges:
-            fields, body_start = mime.read_fields(self.data, part_start, part_end, limit=self.limits.header_bytes)
+            fields, body_start = mime.read_fields(self.data, part_start, part_end, limits=self.limits)
             yield self.entity(fields, body_start, part_end, depth=depth)
 
     def delimiter(self, boundary: str, start: int, end: int) -> bytes:
@@ -119,10 +124,10 @@ class _Reader:
         for candidate in (b"--" + named, named):
             if named and candidate.startswith(b"--") and next(self.lines(candidate, start, end), None):
                 return candidate
-        match = _DASHED_LINE.search(self.data, start, end)
+        match = _DASHED_LINE.search(self.data, start, min(end, start + _MAX_PREAMBLE))
         if match is None:
             raise MultipartError("the multipart holds no delimiter")
-        return match[1]
+        return match[1].rstrip()
 
     def lines(self, delimiter: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """Find the delimiter lines: where each starts, where the next line starts, and whether it is the closing one.
@@ -141,6 +146,9 @@ class _Reader:
                     eol += 1
                 if eol == end or data[eol] == _LF:
                     yield at, min(eol + 1, end), closing
+            self.look_alikes_left -= 1
+            if self.look_alikes_left < 0:
+                raise exceeded("look_alikes", _MAX_LOOK_ALIKES)
             at = data.find(delimiter, after, end)
 
     def split(self, delimiter: bytes, start: int, end: int) -> tuple[list[tuple[int, int]], bool]:
@@ -157,10 +165,10 @@ class _Reader:
             opened = after
             if closing:
                 return ranges, True
-        if opened == end or not self.data[opened:end].strip():
-            return ranges, True
-        self.count_part()
-        return [*ranges, (opened, end)], False
+        if self.data[opened:end].strip():
+            self.count_part()
+            ranges.append((opened, end))
+        return ranges, False
 
     def count_part(self) -> None:
         self.parts_left -= 1
@@ -192,6 +200,18 @@ def _decode_base64(body: bytes) -> bytes:
     if body.count(b"=") > _MAX_PADDING:
         raise MultipartError("a base64 body is padded throughout")
     try:
-        return b"".join(binascii.a2b_base64(block + b"==") for block in _PADDING.split(body))
+        view, pieces, at = memoryview(body), [], 0
+        for end in (*(match.end() for match in _PADDING.finditer(body)), len(body)):
+            pieces.append(_decode_block(view[at:end]))
+            at = end
+        return b"".join(pieces)
     except binascii.Error as exc:
         raise MultipartError("a base64 body is cut off") from exc
+
+
+def _decode_block(block: memoryview) -> bytes:
+    try:
+        return binascii.a2b_base64(block)
+    except binascii.Error:
+        # Padding that a peer left out is none of the content.
+        return binascii.a2b_base64(bytes(block) + b"==")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -11,20 +10,10 @@ from typing import Any, Protocol
 
 from lxml import etree
 
-from airflow_provider_mm7.exceptions import AddressError, InputError, ProtocolError
-from airflow_provider_mm7.protocol.messages import Address, AddressKind, Recipients
-from airflow_provider_mm7.protocol.scalars import (
-    BOOLEAN,
-    POSITIVE_INTEGER,
-    TEXT,
-    TOKEN,
-    Scalar,
-    checked_text,
-    choice,
-)
+from airflow_provider_mm7.exceptions import InputError, ProtocolError
+from airflow_provider_mm7.protocol.limits import exceeded
+from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER, TEXT, Scalar, checked_text
 from airflow_provider_mm7.protocol.xmlread import local_name, parse_xml
-
-_NC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 
 
 class Tags(dict[str, str]):
@@ -78,7 +67,7 @@ class Folded:
 
 def folded_text(element: etree._Element) -> str:
     """Give all text below an element, white space folded."""
-    return " ".join(" ".join(element.itertext()).split())
+    return " ".join(" ".join(map(str, element.itertext())).split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +75,11 @@ class ExtensionNode:
     """Extension, kept as its XML in exclusive canonical form, which does not depend on where it stands."""
 
     def read(self, element: etree._Element) -> str:
-        return etree.tostring(element, method="c14n", exclusive=True, with_tail=False).decode("utf-8")
+        try:
+            return etree.tostring(element, method="c14n", exclusive=True, with_tail=False).decode("utf-8")
+        except etree.C14NError:
+            # Canonical XML 1.0 section 1.3 has no form for relative namespace names, which peers use.
+            return etree.tostring(element, encoding="unicode", with_tail=False)
 
     def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
         try:
@@ -151,102 +144,6 @@ class Href:
 
     def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
         etree.SubElement(parent, tags[name]).set("href", self.scalar.format(value, path))
-
-
-_ADDRESS_KINDS = {str(kind): kind for kind in AddressKind}
-_ADDRESS_CODING = choice("encrypted", "obfuscated")
-
-
-def read_address(element: etree._Element) -> Address | None:
-    """Read Number, RFC2822Address or ShortCode."""
-    value = (element.text or "").strip()
-    if not value:
-        return None
-    kind = _ADDRESS_KINDS[local_name(element)]
-    if not element.attrib:
-        return Address(value=value, kind=kind)
-    texts = attribute_texts(element)
-    return Address(
-        value=value,
-        kind=kind,
-        display_only=BOOLEAN.parse(texts.get("displayOnly", "")) or False,
-        address_coding=_ADDRESS_CODING.parse(texts.get("addressCoding", "")),
-        id=TOKEN.parse(texts.get("id", "")),
-    )
-
-
-def write_address(parent: etree._Element, tags: Tags, address: Address, path: str) -> None:
-    """Write Number, RFC2822Address or ShortCode."""
-    value = address.value
-    if not isinstance(value, str) or not value or value != value.strip():
-        raise AddressError(path, "is empty or has white space around it", "Give the bare number.")
-    element = etree.SubElement(parent, tags[address.kind])
-    element.text = checked_text(value, path)
-    if address.display_only:
-        element.set("displayOnly", "true")
-    if address.address_coding is not None:
-        element.set("addressCoding", _ADDRESS_CODING.format(address.address_coding, f"{path}.address_coding"))
-    if address.id is not None:
-        if not _NC_NAME.fullmatch(address.id):
-            raise InputError(f"{path}.id", "is not an XML name", "Begin it with a letter.")
-        element.set("id", address.id)
-
-
-def read_addresses(element: etree._Element) -> list[Address]:
-    """Read the addresses in an element, however deep a peer put them; bare text is one too."""
-    found = [
-        address
-        for child in element.iter()
-        if local_name(child) in _ADDRESS_KINDS and (address := read_address(child)) is not None
-    ]
-    bare = (element.text or "").strip()
-    if found or not bare or local_name(element) in _ADDRESS_KINDS:
-        return found
-    is_mail = "@" in bare and "/TYPE=" not in bare
-    return [Address(value=bare, kind=AddressKind.RFC2822 if is_mail else AddressKind.NUMBER)]
-
-
-@dataclass(frozen=True, slots=True)
-class AddressNode:
-    """An element that holds one address."""
-
-    def read(self, element: etree._Element) -> Address | None:
-        return next(iter(read_addresses(element)), None)
-
-    def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
-        write_address(etree.SubElement(parent, tags[name]), tags, value, path)
-
-
-_RECIPIENT_LISTS = (("To", "to"), ("Cc", "cc"), ("Bcc", "bcc"))
-_RECIPIENT_ATTRS = dict(_RECIPIENT_LISTS)
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientsNode:
-    """To, Cc and Bcc in any order; addresses beside them count as To."""
-
-    def read(self, element: etree._Element) -> Recipients:
-        found: dict[str, list[Address]] = {"to": [], "cc": [], "bcc": []}
-        lists = [child for child in element if local_name(child) in _RECIPIENT_ATTRS]
-        for child in lists:
-            found[_RECIPIENT_ATTRS[local_name(child)]] += read_addresses(child)
-        for child in element:
-            if local_name(child) in _ADDRESS_KINDS:
-                found["to"] += read_addresses(child)
-        if not lists and not found["to"]:
-            found["to"] = read_addresses(element)
-        return Recipients(to=tuple(found["to"]), cc=tuple(found["cc"]), bcc=tuple(found["bcc"]))
-
-    def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
-        if not value.all:
-            raise InputError(path, "holds no address", "Give at least one recipient.")
-        element = etree.SubElement(parent, tags[name])
-        for list_name, attr in _RECIPIENT_LISTS:
-            addresses = getattr(value, attr)
-            if addresses:
-                group = etree.SubElement(element, tags[list_name])
-                for number, address in enumerate(addresses):
-                    write_address(group, tags, address, f"{path}.{attr}[{number}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +215,10 @@ class Element:
     absent: Any = None
     aliases: tuple[str, ...] = ()
     flat: bool = False
+    #: Gives the value from the other ones of the message where it is absent.
+    default: Callable[[Any], Any] | None = None
+    #: How often peers may repeat the element; None for as often as they like.
+    most: int | None = None
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -356,6 +257,8 @@ class Structure:
                 continue
             if row.many:
                 values.setdefault(row.attr, []).append(value)
+                if len(values[row.attr]) == row.most:
+                    raise exceeded(row.attr, row.most)
             else:
                 (values if name == row.name else from_aliases).setdefault(row.attr, value)
         for row in self.rows:
@@ -384,7 +287,7 @@ class Structure:
         for row, given in zip(self.rows, self.values_of(value), strict=True):
             item = given
             if item is None or item == row.absent:
-                item = defaults.get(row.attr)
+                item = row.default(value) if row.default else defaults.get(row.attr)
                 if item is None:
                     if row.required:
                         raise InputError(prefix + row.attr, "is missing", f"MM7 requires {row.name}.")

@@ -1,4 +1,4 @@
-"""Texts of elements and attributes <-> values. Reading is lenient, writing is strict; both sides of a type stand together."""
+"""Texts of elements and attributes <-> values: lenient when read, strict when written, side by side for each type."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_mm7.protocol import times
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: RFC 3986, the characters only.
 _URI = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?!//)(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_WORD = re.compile(r"[A-Za-z-]{1,24}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -94,9 +95,10 @@ class Choice:
         return text.strip() or None
 
     def format(self, value: Any, field: str) -> str:
-        if value not in self.allowed:
-            # The value stays out of the text: whatever stands here may be personal data.
-            raise InputError(field, "is not a value of MM7", f"Use one of {', '.join(sorted(self.allowed))}.")
+        if not isinstance(value, str) or value not in self.allowed:
+            # Only a plain word is repeated: whatever else stands here may be personal data.
+            shown = f"{value!r} " if isinstance(value, str) and _WORD.fullmatch(value) else ""
+            raise InputError(field, f"{shown}is not a value of MM7", f"Use one of {', '.join(sorted(self.allowed))}.")
         return str(value)
 
 

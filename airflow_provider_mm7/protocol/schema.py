@@ -10,8 +10,8 @@ from dataclasses import MISSING, fields
 from types import MappingProxyType
 
 from airflow_provider_mm7.protocol import messages as m
+from airflow_provider_mm7.protocol.address_nodes import AddressNode, RecipientsNode
 from airflow_provider_mm7.protocol.nodes import (
-    AddressNode,
     Attribute,
     Attributes,
     Element,
@@ -20,7 +20,6 @@ from airflow_provider_mm7.protocol.nodes import (
     Href,
     KeyValue,
     Leaf,
-    RecipientsNode,
     Sequenced,
     Structure,
     Wrapped,
@@ -35,6 +34,7 @@ from airflow_provider_mm7.protocol.scalars import (
     WHEN,
     choice,
 )
+from airflow_provider_mm7.protocol.statuses import status_text
 
 PRIORITIES = choice("Normal", "High", "Low")
 MESSAGE_CLASSES = choice("Personal", "Informational", "Advertisement", "Auto")
@@ -61,14 +61,16 @@ _DELIVERY_STATUSES = choice(
 _READ_STATUSES = choice("Indeterminate", "Read", "Deleted")
 _STATUS_EXTENSIONS = choice("RejectionByMMSRecipient", "RejectionByOtherRS")
 
-_TEXT, _TOKEN, _BOOLEAN, _DATE_TIME, _WHEN = map(Leaf, (TEXT, TOKEN, BOOLEAN, DATE_TIME, WHEN))
+_TEXT, _TOKEN, _BOOLEAN, _DATE_TIME, _WHEN = Leaf(TEXT), Leaf(TOKEN), Leaf(BOOLEAN), Leaf(DATE_TIME), Leaf(WHEN)
 _ADDRESS, _RECIPIENTS = AddressNode(), RecipientsNode()
 
 _STATUS = Structure(
     m.Status,
     (
         Element("StatusCode", "status_code", Leaf(POSITIVE_INTEGER), required=True),
-        Element("StatusText", "status_text", _TEXT, required=True),
+        Element(
+            "StatusText", "status_text", _TEXT, required=True, default=lambda status: status_text(status.status_code)
+        ),
         Element("Details", "details", Folded()),
     ),
     needed=("status_code",),
@@ -82,8 +84,10 @@ _SENDER_IDENTIFICATION = Structure(
     ),
 )
 
+#: Making the canonical form of one takes as long as reading a whole message.
+_MAX_EXTENSIONS = 32
 _VERSION = Element("MM7Version", "mm7_version", _TOKEN, required=True)
-_EXTENSIONS = Element("Extension", "extensions", ExtensionNode(), many=True, absent=())
+_EXTENSIONS = Element("Extension", "extensions", ExtensionNode(), many=True, absent=(), most=_MAX_EXTENSIONS)
 _FROM_VASP = (
     _VERSION,
     Element("SenderIdentification", "sender_identification", _SENDER_IDENTIFICATION, required=True, flat=True),
@@ -120,9 +124,9 @@ _CONTENT = (
         Attributes(
             m.ContentRef,
             (
-                Attribute("type", "type", _CONTENT_QUALITIES),
                 Attribute("href", "href", URI, required=True),
                 Attribute("allowAdaptations", "allow_adaptations", BOOLEAN),
+                Attribute("type", "type", _CONTENT_QUALITIES),
             ),
         ),
         many=True,

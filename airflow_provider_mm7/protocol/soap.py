@@ -11,13 +11,13 @@ from lxml import etree
 
 from airflow_provider_mm7.exceptions import InputError, UnknownOperation, XmlError
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits
-from airflow_provider_mm7.protocol.messages import Fault, Message
+from airflow_provider_mm7.protocol.messages import AddressKind, Fault, Message
 from airflow_provider_mm7.protocol.nodes import Tags, folded_text
 from airflow_provider_mm7.protocol.parts import MM7_NAMESPACE, MM7_VERSION, SOAP_NAMESPACE, Dialect
-from airflow_provider_mm7.protocol.scalars import TEXT, TOKEN
+from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER, TEXT, TOKEN
 from airflow_provider_mm7.protocol.schema import IN_FAULT, OPERATIONS
 from airflow_provider_mm7.protocol.statuses import status_text
-from airflow_provider_mm7.protocol.xmlread import local_name, parse_xml
+from airflow_provider_mm7.protocol.xmlread import UNDECLARED, local_name, parse_xml
 
 _DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 _NAMESPACE = re.compile(r"""[^\x00-\x20{}<>"'&|\\^`\x7f-\U0010ffff]+""")
@@ -47,9 +47,8 @@ def read_soap(
         operation = operation if inner is None else inner
         name = local_name(operation)
     message = _read_fault(operation) if name == "Fault" else _read_operation(operation, name)
-    transaction = next(
-        (child for child in _outside_body(root, operation) if local_name(child) == "TransactionID"), None
-    )
+    beside = _beside(root, operation)
+    transaction = next((child for child in beside if local_name(child) == "TransactionID"), None)
     transaction_id = None if transaction is None else TOKEN.parse(transaction.text or "")
     dialect = Dialect(
         soap_namespace=_namespace(root if local_name(root) == "Envelope" else None) or SOAP_NAMESPACE,
@@ -72,8 +71,8 @@ def _find_operation(root: etree._Element) -> etree._Element:
     raise UnknownOperation(f"the XML holds no MM7 message; its root is {local_name(root)[:64]}")
 
 
-def _outside_body(root: etree._Element, operation: etree._Element) -> list[etree._Element]:
-    """List where TransactionID may stand: in the Header, or, with peers that send no Header, beside or in the message."""
+def _beside(root: etree._Element, operation: etree._Element) -> list[etree._Element]:
+    """List what may be the TransactionID: it stands in the Header or, with peers that send none, beside the message."""
     headers = [child for child in root if local_name(child) == "Header"]
     places = [*headers, root, operation]
     return [child for place in places for child in place]
@@ -103,7 +102,7 @@ def _read_fault(fault: etree._Element) -> Fault:
 def _namespace(element: etree._Element | None) -> str | None:
     """Give an element's namespace where it can be used in an answer."""
     namespace = "" if element is None else str(element.tag)[1:].rpartition("}")[0]
-    return namespace if _NAMESPACE.fullmatch(namespace) else None
+    return namespace if _NAMESPACE.fullmatch(namespace) and not namespace.startswith(UNDECLARED) else None
 
 
 def write_soap(message: Message, *, transaction_id: str | None, dialect: Dialect, defaults: Mapping[str, Any]) -> bytes:
@@ -133,7 +132,23 @@ def write_soap(message: Message, *, transaction_id: str | None, dialect: Dialect
         _write_fault(body, soap, message)
     else:
         _write_operation(body, message, dialect, defaults)
-    return _DECLARATION + etree.tostring(envelope, encoding="utf-8")
+    data = _DECLARATION + etree.tostring(envelope, encoding="utf-8")
+    if b' id="' in data:
+        _refuse_double_ids(body, _tags(dialect.mm7_namespace))
+    return data
+
+
+def _refuse_double_ids(body: etree._Element, tags: Tags) -> None:
+    """Check what the schema says of addresses: an id (xs:ID) occurs once in a document."""
+    ids = [element.get("id") for kind in AddressKind for element in body.iter(tags[kind])]
+    named = [value for value in ids if value is not None]
+    if len(set(named)) < len(named):
+        raise InputError("recipients", "give two addresses one id", "Give each its own, or none.")
+
+
+def _default_namespace(namespace: str) -> dict[str, str]:
+    # lxml's stubs know no default namespace, which is spelled None.
+    return {None: namespace}  # type: ignore[dict-item]
 
 
 def _write_operation(body: etree._Element, message: Message, dialect: Dialect, defaults: Mapping[str, Any]) -> None:
@@ -144,12 +159,12 @@ def _write_operation(body: etree._Element, message: Message, dialect: Dialect, d
     parent = body
     if name in IN_FAULT:
         # TS 23.140 clause 8.7.6: RSErrorRsp and VASPErrorRsp travel in the detail of a Fault.
-        status = message.status  # type: ignore[attr-defined]
-        side = "Server" if status.status_code // 1000 == 3 else "Client"
-        parent = _fault(body, dialect.soap_namespace, f"env:{side}", status_text(status.status_code))
+        code = message.status.status_code  # type: ignore[attr-defined]
+        side = "Server" if POSITIVE_INTEGER.format(code, "status.status_code")[0] == "3" else "Client"
+        parent = _fault(body, dialect.soap_namespace, f"env:{side}", status_text(code))
         parent = etree.SubElement(parent, "detail")
     tags = _tags(dialect.mm7_namespace)
-    element = etree.SubElement(parent, tags[name], nsmap={None: dialect.mm7_namespace})
+    element = etree.SubElement(parent, tags[name], nsmap=_default_namespace(dialect.mm7_namespace))
     structure.write_rows(element, tags, message, defaults=defaults)
 
 

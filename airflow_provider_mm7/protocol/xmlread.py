@@ -17,17 +17,16 @@ from airflow_provider_mm7.exceptions import XmlError
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
 from airflow_provider_mm7.protocol.parts import SOAP_NAMESPACE
 
-_PARSER_OPTIONS = {
-    "resolve_entities": False,
-    "no_network": True,
-    "load_dtd": False,
-    "dtd_validation": False,
-    "huge_tree": False,
-    "remove_comments": True,
-    "remove_pis": True,
-    "encoding": "utf-8",
-}
-_PARSER = etree.XMLParser(**_PARSER_OPTIONS)  # type: ignore[call-overload]
+_PARSER = etree.XMLParser(
+    encoding="utf-8",
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    dtd_validation=False,
+    huge_tree=False,
+    remove_comments=True,
+    remove_pis=True,
+)
 
 _DECLARATION = re.compile(r"<\?xml\s[^<>]*?\?>")
 _DECLARED_ENCODING = re.compile(rb"""<\?xml\s[^<>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
@@ -58,20 +57,24 @@ def parse_xml(data: bytes, *, charset: str | None = None, limits: Limits = DEFAU
     text = _decode(data, charset).lstrip("\ufeff \t\r\n")
     text = _DECLARATION.sub("", text, count=1) if text.startswith("<?xml") else text
     _refuse_dtd(text)
+    tags = text.count("<")
+    if tags > limits.xml_tags:
+        raise exceeded("xml_tags", limits.xml_tags)
+    if text.count("xmlns") > limits.namespaces:
+        raise exceeded("namespaces", limits.namespaces)
     try:
         root = _parse(text)
     except etree.XMLSyntaxError as exc:
         root = _parse_repaired(text, exc)
-    # A document of n elements is at most n deep: most messages need no look.
-    if text.count("<") > limits.xml_depth and _deeper_than(limits.xml_depth)(root):
+    # A document of n tags is at most n deep: most messages need no look.
+    if tags > limits.xml_depth and _deeper_than(limits.xml_depth)(root):
         raise exceeded("xml_depth", limits.xml_depth)
     return root
 
 
 def local_name(element: etree._Element) -> str:
     """Give an element's name without its namespace: peers' namespaces differ, their names do not."""
-    tag: str = element.tag  # type: ignore[assignment]  # comments and processing instructions are gone
-    return tag.rpartition("}")[2]
+    return element.tag.rpartition("}")[2]
 
 
 def _parse(text: str) -> etree._Element:
@@ -89,10 +92,10 @@ def _decode(data: bytes, charset: str | None) -> str:
             return _strictly(data, encoding)
     declared = _DECLARED_ENCODING.match(start + data[64:320])
     for label in (declared[1].decode("ascii") if declared else charset, "utf-8"):
-        encoding = _python_codec(label or "utf-8")
-        if encoding:
+        codec = _python_codec(label or "utf-8")
+        if codec:
             try:
-                return data.decode(encoding)
+                return data.decode(codec)
             except UnicodeDecodeError:
                 continue
     return data.decode("latin-1")
@@ -135,6 +138,8 @@ _TAG = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<(/?[\w:.-]++[^
 _ROOT_NAME = re.compile(r"<([\w:.-]++)")
 _PREFIX = re.compile(r"(?:\A/?|\s)([A-Za-z_][\w.-]{0,63}):[A-Za-z_]")
 _DECLARED_PREFIX = re.compile(r"""\sxmlns:([\w.-]{1,64})\s*=\s*(?:"([^"<&]*)"|'([^'<&]*)')""")
+#: Beginning of the namespace names that stand in for ones nobody knows.
+UNDECLARED = "urn:undeclared:"
 #: Prefixes to declare. More is no slip of a peer.
 _MAX_UNDECLARED = 8
 
@@ -171,14 +176,15 @@ def _declare_prefixes(text: str) -> str:
             used.update(dict.fromkeys(_PREFIX.findall(tag[1])))
             names = {prefix: double or single for prefix, double, single in _DECLARED_PREFIX.findall(tag[1])}
             on_root |= names.keys() if tag.start() == root.start() else set()
-            declared = names | declared
+            for prefix, uri in names.items():
+                declared.setdefault(prefix, uri)
     missing = used.keys() - on_root - {"xml", "xmlns"}
     if len(missing) > _MAX_UNDECLARED:
         return text
-    root_prefix = root[1].partition(":")[0]
+    root_prefix = root[1].removesuffix(":Envelope")
     soap = next((uri for uri in declared.values() if "/soap" in uri), SOAP_NAMESPACE)
     added = "".join(
-        f' xmlns:{prefix}="{declared.get(prefix) or (soap if prefix == root_prefix else f"urn:undeclared:{prefix}")}"'
+        f' xmlns:{prefix}="{declared.get(prefix) or (soap if prefix == root_prefix else UNDECLARED + prefix)}"'
         for prefix in sorted(missing)
     )
     return text[: root.end()] + added + text[root.end() :]

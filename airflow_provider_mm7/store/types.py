@@ -81,6 +81,10 @@ class Submission:
     status_code: int | None = None
     status_text: str | None = None
     attempts: int = 0
+    #: mm_status of the effective delivery report; None before any came.
+    delivery: str | None = None
+    #: when a retry is due.
+    not_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +105,20 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What became of one claimed submission."""
+    """What became of one claimed submission.
+
+    :ivar transaction_id: of the request that was answered. When given, an answer to an earlier request than the
+        row's last one changes nothing.
+    :ivar retry_after_s: seconds before a ``retry`` may be claimed again; None: what ``settle`` was told for all.
+    """
 
     submission_id: int
     state: State
     message_id: str | None = None
     status_code: int | None = None
     status_text: str | None = None
+    transaction_id: str | None = None
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +160,7 @@ class NewReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The effective report of one (message_id, recipient): the newest by its own date, a final one before an interim."""
+    """The effective report of one (message_id, recipient): a final one before an interim, then the newest."""
 
     kind: ReportKind
     message_id: str
@@ -161,6 +172,10 @@ class Report:
     conn_id: str
     status_text: str | None
     received_at: datetime
+    id: int = 0
+    sender: str | None = None
+    mm_status_extension: str | None = None
+    transaction_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +196,8 @@ class DeliverySummary:
     #: planned, retry or sending: may still become accepted.
     unsent: int
     by_status: dict[str, int]
+    #: newest change of a submission of the batch (planned, claimed or settled; reports do not count). None: not known.
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,3 +248,52 @@ class Component:
     pid: int
     started_at: datetime
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A callback that could not be read, kept as it came."""
+
+    id: int
+    conn_id: str
+    content_type: str | None
+    body: bytes
+    error: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCheck:
+    """What ``airflow mm7 db check`` prints.
+
+    :ivar revision: of the database; None when it holds no tables of ours.
+    :ivar head: the revision this package needs.
+    :ivar fresh: components whose heartbeat is recent; ``stale``: those whose heartbeat is old.
+    """
+
+    dialect: str
+    url_masked: str
+    revision: str | None
+    head: str
+    writable: bool
+    fresh: tuple[Component, ...] = ()
+    stale: tuple[Component, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether messages can be sent and reports stored."""
+        return self.writable and self.revision == self.head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneCounts:
+    """Rows deleted by a prune."""
+
+    batches: int = 0
+    submissions: int = 0
+    reports: int = 0
+    report_events: int = 0
+    inbound: int = 0
+    kept_aside: int = 0
+    components: int = 0

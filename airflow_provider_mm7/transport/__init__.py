@@ -1,4 +1,4 @@
-"""Bytes to an MMSC and back over HTTP: requests, with every time-out set and nothing retried behind the ledger's back."""
+"""Bytes to an MMSC and back over HTTP: every time-out set, nothing retried behind the ledger's back."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from airflow_provider_mm7.exceptions import (
     ConnectFailed,
@@ -18,6 +18,13 @@ from airflow_provider_mm7.exceptions import (
 )
 from airflow_provider_mm7.transport.endpoint import Endpoint
 
+_UNUSABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+)
+
 
 def not_sent(error: requests.RequestException, endpoint: Endpoint) -> NotSent | ConnectionConfigError:
     """Name the reason why a request did not leave whole.
@@ -25,14 +32,12 @@ def not_sent(error: requests.RequestException, endpoint: Endpoint) -> NotSent | 
     :param error: raised before the last byte of the body was handed to the socket.
     :return: the error to raise; its text names host and port, never credentials.
     """
+    if isinstance(error, _UNUSABLE):
+        return ConnectionConfigError(
+            "host", f"the URL or a header cannot be used ({type(error).__name__})", "Check host, port and headers"
+        )
     place = _place(endpoint.url)
     causes = tuple(_chain(error))
-    if isinstance(
-        error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader)
-    ):
-        return ConnectionConfigError(
-            "host", f"requests refuses the URL or a header ({type(error).__name__})", "Check host, port and headers"
-        )
     if _any(causes, NameResolutionError):
         return NameResolutionFailed(
             f"the host name of {place} does not resolve; check the connection's host and the resolver"
@@ -41,10 +46,10 @@ def not_sent(error: requests.RequestException, endpoint: Endpoint) -> NotSent | 
         return TlsFailed(f"TLS with {place} failed: {_tls_reason(causes)}; check verify, ca_bundle and client_cert")
     if isinstance(error, requests.exceptions.ProxyError):
         return ConnectFailed(f"the proxy on the way to {place} cannot be used; check HTTPS_PROXY")
-    if isinstance(error, requests.ConnectTimeout) or _any(causes, ConnectTimeoutError):
-        return ConnectFailed(f"{place} did not answer within {endpoint.connect_timeout_s:g} s")
     if _any(causes, ConnectionRefusedError):
         return ConnectFailed(f"{place} refused the connection; check host and port")
+    if isinstance(error, requests.ConnectTimeout):
+        return ConnectFailed(f"{place} did not answer within {endpoint.connect_timeout_s:g} s")
     if _any(causes, NewConnectionError):
         return ConnectFailed(f"no connection to {place} could be made")
     return NotSent(f"the connection to {place} was lost before the request was whole")
@@ -56,7 +61,7 @@ def _place(url: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and everything it wraps: ``reason`` (urllib3), ``args`` (requests), ``__cause__`` and ``__context__``."""
+    """Yield the error and all it wraps: ``reason`` (urllib3), ``args`` (requests), ``__cause__``, ``__context__``."""
     seen: set[int] = set()
     todo: list[object] = [error]
     while todo:

@@ -1,0 +1,66 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv by the targets that need it.
+
+# The first interpreter that runs and can make virtual environments (pyenv leaves names that do not run).
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+# Which Airflow: 3.3, or the oldest supported one.
+AIRFLOW ?= 3.3
+WORKERS ?= 2
+
+VENV := $(if $(filter 3.3,$(AIRFLOW)),.venv,.venv-$(AIRFLOW))
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+INSTALLED := $(VENV)/.installed
+REPORTS := build/reports
+
+.PHONY: help venv demo test test-all lint format docs clean
+
+help:
+	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
+	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
+	@echo "make test-all  the suite on every supported Airflow"
+	@echo "make lint      ruff, mypy, import-linter"
+	@echo "make docs      the documentation, warnings are errors"
+	@echo "make clean     remove what the other targets made"
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/python -m demo.demo $(if $(KEEP),--keep)
+
+# The real Airflow comes last and alone: its four processes want both cores.
+test: $(INSTALLED)
+	@mkdir -p $(REPORTS)
+	@rm -f $(REPORTS)/*.xml .coverage
+	$(BIN)/python -m pytest -m 'not e2e' -n $(WORKERS) --dist loadscope --cov --cov-report= \
+		--junitxml=$(REPORTS)/suite.xml
+	$(BIN)/python -m pytest -m e2e --cov --cov-append --cov-report=term:skip-covered --junitxml=$(REPORTS)/e2e.xml
+	$(BIN)/python -m coverage report --include='airflow_provider_mm7/protocol/*' --fail-under=100 --skip-covered
+
+test-all:
+	$(MAKE) test AIRFLOW=3.3
+	$(MAKE) test AIRFLOW=3.2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -n -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv .venv-* .demo build dist docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find airflow_provider_mm7 demo example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""The receiver's Airflow side: credentials from connections, bounds from ``[mm7]``, media into object storage."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mm7.exceptions import ConnectionConfigError
+from airflow_provider_mm7.hooks import config
+from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings
+from airflow_provider_mm7.media import FolderSink, MediaSink, scheme_of
+from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app
+from airflow_provider_mm7.store import Store, open_store
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+log = logging.getLogger(__name__)
+
+
+class AirflowCredentials:
+    """Callback credentials from Airflow connections, wherever Airflow keeps them: environment, secrets backend, UI."""
+
+    def lookup(self, conn_id: str) -> CallbackCredentials | None:
+        """Return a connection's callback credentials; None when it accepts no callbacks.
+
+        :param conn_id: connection id from the URL.
+        :raises Exception: a place where connections are kept could not be asked, and no other had this one.
+        """
+        connection = find_connection(conn_id)
+        if connection is None or connection.conn_type != CONN_TYPE:
+            return None
+        try:
+            settings = CallbackSettings.from_connection(connection)
+        except ConnectionConfigError as exc:
+            # A slip in the form must close the door, not open it, and callers are not told of it.
+            log.error("connection %s accepts no callbacks: %s", conn_id, exc)  # noqa: TRY400
+            return None
+        if settings.login is None or settings.password is None:
+            return None
+        _mask(settings.password)
+        return CallbackCredentials(login=settings.login, password=settings.password, networks=settings.networks)
+
+
+def find_connection(conn_id: str) -> Any | None:
+    """Look a connection up as Airflow's servers do: in the environment, secrets backends and the metadata database.
+
+    ``BaseHook.get_connection`` answers "not defined" when the database is down too; here that is an error, since a
+    caller whose credentials nobody could look up must come again and not be told that they are wrong.
+
+    :param conn_id: connection id.
+    :return: the connection, or None where none has this id.
+    :raises Exception: what a backend raised, when no other had the connection.
+    """
+    from airflow.configuration import ensure_secrets_loaded
+
+    failure: Exception | None = None
+    for backend in ensure_secrets_loaded():
+        try:
+            connection = backend.get_connection(conn_id=conn_id)
+        except Exception as exc:
+            if type(exc).__name__ == "AirflowSecretsBackendAccessDenied":
+                # This backend has the last word (Airflow 3.3): no other is asked.
+                return None
+            failure = failure or exc
+            continue
+        if connection is not None:
+            return connection
+    if failure is not None:
+        raise failure
+    return None
+
+
+def inbound_sink(uri: str) -> MediaSink:
+    """Return where inbound media go.
+
+    :param uri: ``[mm7] inbound_media_uri``: ``file://...`` or an object store's.
+    """
+    if scheme_of(uri) == "file":
+        return FolderSink(Path(uri.removeprefix("file://")))
+    # boto3 and the providers take seconds and memory that an API server with a local folder need not spend.
+    from airflow_provider_mm7.hooks.media import ObjectStorageSink
+
+    return ObjectStorageSink(uri)
+
+
+def open_airflow_store() -> Store:
+    """Open the store that ``[mm7] sql_alchemy_conn`` names."""
+    return open_store(config.store_url())
+
+
+def create_receiver(*, prefix: str = "") -> Starlette:
+    """Return the receiver, set up by Airflow's configuration.
+
+    :param prefix: path before ``/callback``; empty where it is mounted.
+    :raises InputError: an option of ``[mm7]`` cannot be used.
+    """
+    return create_app(
+        credentials=AirflowCredentials(),
+        store=open_airflow_store,
+        sink=inbound_sink(config.inbound_media_uri()),
+        config=ReceiverConfig(
+            max_body_bytes=config.max_callback_bytes(), max_concurrent=config.max_concurrent_callbacks()
+        ),
+        prefix=prefix,
+    )
+
+
+def _mask(secret: str) -> None:
+    from airflow.sdk.log import mask_secret
+
+    mask_secret(secret)

@@ -1,0 +1,242 @@
+"""Media through Airflow: S3 by the amazon provider's S3Hook, other object stores by ObjectStoragePath.
+
+S3 does not go through ObjectStoragePath, which would want the amazon provider's s3fs extra and offers no conditional
+GET. Local files do not either: one open file, whose size is taken from itself, cannot change into another between two
+calls (docs/decisions/media-sources.rst).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import AirflowException
+from airflow.sdk import ObjectStoragePath
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_provider_mm7.exceptions import InputError, MediaAccessDenied, MediaError, StoreUnavailable
+from airflow_provider_mm7.media.sink import checked_name
+from airflow_provider_mm7.media.source import (
+    CachedSource,
+    LocalFiles,
+    MediaObject,
+    MediaSource,
+    SourceByScheme,
+    changed,
+    name_of,
+    not_found,
+    read_exactly,
+    refuse_size,
+    scheme_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_AWS_CONN_ID = "aws_default"
+#: Bytes of media that one run of a task keeps: dozens of objects of the largest size that carriers take.
+CACHE_BYTES = 64 * 1024 * 1024
+
+#: What stores call the version of an object in what fsspec's ``info`` returns, the surest first.
+_VERSION_KEYS = (
+    "etag",
+    "ETag",
+    "generation",
+    "content_md5",
+    "md5Hash",
+    "mtime",
+    "last_modified",
+    "LastModified",
+    "updated",
+)
+#: RFC 6838 section 4.2.
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
+#: Codes of S3 errors; a HEAD has no body, so botocore gives it the HTTP status in their place.
+_MISSING = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
+_CHANGED = frozenset({"412", "PreconditionFailed"})
+
+
+def open_media_source(*, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None) -> MediaSource:
+    """Return the sources of one run of a task, behind one cache: each distinct object is read once.
+
+    ``s3://``, ``file://`` and plain paths, and every scheme of ObjectStoragePath.
+
+    :param aws_conn_id: Airflow connection for S3; None uses boto3's own chain of credentials.
+    :param conn_id: Airflow connection for other object stores; ``gs://conn_id@bucket/key`` names one as well.
+    """
+    sources = SourceByScheme(
+        {"s3": S3HookSource(aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
+    )
+    return CachedSource(sources, max_bytes=CACHE_BYTES)
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``. The key is taken as it stands: ``?``, ``#`` and ``%`` belong to it.
+
+    :raises MediaError: one of them is missing.
+    """
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    if not bucket or not key:
+        raise MediaError(uri, "names no bucket and key", "Write s3://bucket/key")
+    return bucket, key
+
+
+class S3HookSource:
+    """Objects of S3 and of what speaks its protocol.
+
+    Each object costs one HEAD, for its size and version, and one GET of exactly that version. One client is made, when
+    it is first needed, and kept; it may be used by several threads.
+
+    :param aws_conn_id: Airflow connection (credentials, role, region, ``endpoint_url``).
+    """
+
+    def __init__(self, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID) -> None:
+        self._aws_conn_id = aws_conn_id
+
+    @cached_property
+    def client(self) -> Any:
+        """The boto3 client of the connection."""
+        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+
+    def fetch(self, uri: str, *, limit: int) -> MediaObject:
+        """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
+        bucket, key = split_s3_uri(uri)
+        try:
+            head: Mapping[str, Any] = self.client.head_object(Bucket=bucket, Key=key)
+            size, etag = int(head["ContentLength"]), str(head["ETag"])
+            refuse_size(uri, size, limit)
+            answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=etag)
+            with answer["Body"] as stream:
+                if answer["ContentLength"] != size:
+                    raise changed(uri, f"{size} bytes became {answer['ContentLength']}")
+                body = read_exactly(cast("BinaryIO", stream), uri, size)
+        except ClientError as exc:
+            raise self._translate(uri, exc) from exc
+        except BotoCoreError as exc:
+            raise MediaError(
+                uri,
+                f"cannot be read from S3 through connection {self._aws_conn_id!r} ({type(exc).__name__}: {exc})",
+                "Check endpoint_url, region and credentials of the connection, and the network",
+            ) from exc
+        return MediaObject(uri=uri, body=body, etag=etag, declared_type=head.get("ContentType"), name=name_of(key))
+
+    def _translate(self, uri: str, error: ClientError) -> MediaError:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        through = f"through connection {self._aws_conn_id!r}"
+        if code in _MISSING:
+            return not_found(uri, f"does not exist ({through})")
+        if code in _CHANGED:
+            return changed(uri, "its ETag is another one now")
+        if code in _DENIED:
+            return MediaAccessDenied(
+                uri,
+                f"S3 refused {error.operation_name} {through} ({code})",
+                "Give its identity s3:GetObject on this object (and s3:ListBucket: without it a missing object looks "
+                "like this too), or correct its credentials",
+            )
+        return MediaError(uri, f"S3 answered {code} to {error.operation_name} {through}", "See the S3 server's log")
+
+
+class ObjectStorageSource:
+    """Objects of every store that Airflow's ObjectStoragePath knows (``gs://``, ``abfs://``...), by their providers.
+
+    These have no conditional GET in common, so the version is asked for before and after reading.
+
+    :param conn_id: Airflow connection; None uses the one in the URI, or the store's own credentials.
+    """
+
+    def __init__(self, conn_id: str | None = None) -> None:
+        self._conn_id = conn_id
+
+    def fetch(self, uri: str, *, limit: int) -> MediaObject:
+        """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
+        try:
+            return self._fetch(uri, limit)
+        except MediaError:
+            raise
+        except Exception as exc:  # every store has an exception tree of its own
+            raise self._translate(uri, exc) from exc
+
+    def _fetch(self, uri: str, limit: int) -> MediaObject:
+        path = ObjectStoragePath(uri, conn_id=self._conn_id)
+        before = _facts(path)
+        if before.get("type") == "directory":
+            raise MediaError(uri, "is a folder", "Name an object")
+        size = int(before.get("size") or 0)
+        refuse_size(uri, size, limit)
+        with path.fs.open(path.path, "rb") as stream:
+            body = read_exactly(cast("BinaryIO", stream), uri, size)
+        if _version(_facts(path)) != _version(before):
+            raise changed(uri, "its version is another one now")
+        declared = before.get("contentType") or before.get("content_type")
+        return MediaObject(uri=uri, body=body, etag=_version(before), declared_type=declared, name=name_of(path.path))
+
+    def _translate(self, uri: str, error: Exception) -> MediaError:
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+        through = f"through connection {self._conn_id!r}" if self._conn_id else "without a connection"
+        if isinstance(error, FileNotFoundError) or status == 404:
+            return not_found(uri, f"does not exist ({through})")
+        if isinstance(error, PermissionError) or status in (401, 403):
+            return MediaAccessDenied(
+                uri, f"the store refused to read it {through}", "Give its identity permission to read this object"
+            )
+        if isinstance(error, (ImportError, ValueError, AirflowException)):
+            return MediaError(
+                uri,
+                f"no store answers for {scheme_of(uri)}:// ({error})",
+                "Install the Airflow provider of this store, and check the connection",
+            )
+        return MediaError(uri, f"cannot be read {through} ({type(error).__name__})", "See the cause in the task's log")
+
+
+class ObjectStorageSink:
+    """Keeps inbound media below a prefix of an object store.
+
+    :param base_uri: ``s3://bucket/prefix``, or any URI of ObjectStoragePath.
+    :param aws_conn_id: Airflow connection for S3.
+    :param conn_id: Airflow connection for other stores.
+    """
+
+    def __init__(
+        self, base_uri: str, *, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None
+    ) -> None:
+        if not base_uri.partition("://")[2].strip("/"):
+            raise InputError("inbound_media_uri", f"{base_uri!r} names no bucket", "Write s3://bucket/prefix")
+        self._base_uri = base_uri.rstrip("/")
+        self._conn_id = conn_id
+        self._s3 = S3HookSource(aws_conn_id) if scheme_of(base_uri) == "s3" else None
+
+    def store(self, name: str, body: bytes, content_type: str) -> str:
+        """Keep an object. See :meth:`airflow_provider_mm7.media.sink.MediaSink.store`."""
+        uri = f"{self._base_uri}/{checked_name(name)}"
+        try:
+            if self._s3 is not None:
+                bucket, key = split_s3_uri(uri)
+                self._s3.client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=_plain_type(content_type))
+            else:
+                ObjectStoragePath(uri, conn_id=self._conn_id).write_bytes(body)
+        except Exception as exc:  # every store has an exception tree of its own
+            raise StoreUnavailable(
+                f"inbound media cannot be written to {self._base_uri}: {type(exc).__name__}"
+            ) from exc
+        return uri
+
+
+def _plain_type(content_type: str) -> str:
+    """A peer's media type without its parameters, or the general one where it would not do as a header."""
+    bare = content_type.partition(";")[0].strip()
+    return bare if _MEDIA_TYPE.fullmatch(bare) else "application/octet-stream"
+
+
+def _facts(path: ObjectStoragePath) -> dict[str, Any]:
+    """What the store says about an object now, not what a listing said before."""
+    path.fs.invalidate_cache()
+    return dict(path.fs.info(path.path))
+
+
+def _version(facts: Mapping[str, Any]) -> str:
+    found = next((str(facts[key]) for key in _VERSION_KEYS if facts.get(key)), "")
+    return f"{found}-{facts.get('size')}"

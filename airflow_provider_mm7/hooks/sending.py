@@ -1,0 +1,140 @@
+"""Everything between an Airflow connection and :mod:`airflow_provider_mm7.sending`: what operator and CLI share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_provider_mm7.hooks.connection import ConnectionSettings
+from airflow_provider_mm7.hooks.ledger import open_ledger
+from airflow_provider_mm7.hooks.media import open_media_source
+from airflow_provider_mm7.hooks.mm7 import MM7Hook
+from airflow_provider_mm7.protocol import mask
+from airflow_provider_mm7.sending import (
+    Draft,
+    OnUnknown,
+    Prepared,
+    Profile,
+    SendResult,
+    prepare,
+    send,
+    utc_now,
+)
+from airflow_provider_mm7.store import Origin
+
+log = logging.getLogger(__name__)
+
+
+def profile_of(settings: ConnectionSettings) -> Profile:
+    """Return what this connection's MMSC expects of every submit."""
+    return Profile(
+        sender=settings.sender_identification,
+        service_code=settings.service_code,
+        dialect=settings.dialect,
+        number_format=settings.number_format,
+        strict_numbers=settings.strict_numbers,
+        media_types=settings.media_types,
+        max_message_bytes=settings.max_message_bytes,
+        recipients_per_request=settings.recipients_per_request,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Courier:
+    """Sends drafts over one connection.
+
+    :ivar mm7_conn_id: the connection of the MMSC.
+    :ivar aws_conn_id: the connection for ``s3://`` media; None: boto3's own credential chain.
+    """
+
+    mm7_conn_id: str
+    aws_conn_id: str | None = "aws_default"
+
+    def prepare(self, draft: Draft) -> Prepared:
+        """Check everything and read the media; sends nothing.
+
+        :raises InputError: naming the field, the problem and the remedy.
+        """
+        prepared = prepare(
+            draft, profile_of(self._hook().settings), open_media_source(aws_conn_id=self.aws_conn_id), now=utc_now()
+        )
+        for warning in prepared.warnings:
+            log.warning("%s", warning)
+        return prepared
+
+    def send(
+        self,
+        prepared: Prepared,
+        *,
+        key: str,
+        origin: Origin | None = None,
+        on_unknown: OnUnknown = OnUnknown.HOLD,
+        on_batch: Callable[[str], None] | None = None,
+    ) -> SendResult:
+        """Send to each recipient at most once under this key.
+
+        :raises StoreError: the ledger cannot be used; nothing more was sent.
+        """
+        hook = self._hook()
+        with hook.get_conn() as client:
+            result = send(
+                prepared,
+                store=open_ledger(),
+                client=client,
+                key=key,
+                conn_id=self.mm7_conn_id,
+                origin=origin,
+                on_unknown=on_unknown,
+                overrides=hook.verdicts,
+                on_batch=on_batch,
+            )
+        counts = result.summary
+        log.info(
+            "batch %s: %d accepted, %d refused, %d unknown, %d not sent yet, of %d",
+            *(counts.batch_id, counts.accepted, counts.refused, counts.unknown, counts.planned, counts.total),
+        )
+        return result
+
+    def _hook(self) -> MM7Hook:
+        return MM7Hook(mm7_conn_id=self.mm7_conn_id)
+
+
+def describe_preview(prepared: Prepared) -> str:
+    """Return the envelope that would be posted, numbers masked and text left out, and its parts' types and sizes."""
+    masked = tuple(replace(item, number=mask(item.number)) for item in prepared.recipients)
+    subject = prepared.template.subject
+    hidden = replace(
+        prepared,
+        template=replace(prepared.template, subject=f"({len(subject)} characters)" if subject is not None else None),
+    )
+    size = prepared.profile.recipients_per_request
+    payload = hidden.payload(masked[:size], "preview")
+    envelope = payload.body.split(b"\r\n\r\n", 1)[1].split(b"\r\n--", 1)[0].decode()
+    parts = "\n".join(f"{part.content_type} {part.content_id} {len(part.body)} bytes" for part in prepared.parts)
+    return f"{envelope}\n{parts}\n{len(payload)} bytes to each of {len(masked)} recipients, {size} in one request"
+
+
+def preview_result(prepared: Prepared) -> dict[str, Any]:
+    """Return the XCom contract of a preview: nobody was written to."""
+    return {
+        "batch_id": None,
+        "total": len(prepared.recipients),
+        "accepted": 0,
+        "refused": 0,
+        "unknown": 0,
+        "suppressed": 0,
+        "planned": len(prepared.recipients),
+        "messages": [
+            {
+                "recipient": item.number,
+                "message_id": None,
+                "transaction_id": None,
+                "state": "planned",
+                "status_code": None,
+                "status_text": None,
+            }
+            for item in prepared.recipients[:1000]
+        ],
+    }

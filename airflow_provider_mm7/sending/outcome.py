@@ -1,0 +1,135 @@
+"""One exchange with the MMSC as settlements of the ledger: FACTS turned into states in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_provider_mm7.exceptions import AccessDenied, MM7Error, NotAnMM7Server, NotSent, OutcomeUnknown
+from airflow_provider_mm7.protocol import (
+    Envelope,
+    Fault,
+    Response,
+    Status,
+    SubmitRsp,
+    Verdict,
+    number_key,
+    status_text,
+    verdict,
+)
+from airflow_provider_mm7.store import Settlement, State, Submission
+
+#: A SOAP Fault without MM7 status counts as the class error of its side (SOAP 1.1 clause 4.4.1).
+_FAULT_STATUS = {"client": 2000, "server": 3000, "versionmismatch": 4002, "mustunderstand": 4001}
+#: Text columns of the ledger hold what a person needs, not a peer's essay.
+MAX_STATUS_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one exchange means for its group.
+
+    :ivar settlements: one a submission; empty when the group must be split.
+    :ivar untried: whether the group was given back without a request.
+    :ivar split: whether to submit the group's recipients one at a time (status 3003).
+    :ivar failure: the error below MM7, when there was one.
+    :ivar halts: whether every other message would fail in the same way, so that sending stops.
+    """
+
+    settlements: tuple[Settlement, ...] = ()
+    untried: bool = False
+    split: bool = False
+    failure: MM7Error | None = None
+    halts: bool = False
+
+
+def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]) -> Outcome:
+    """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3)."""
+    message = envelope.message
+    status = find_status(message)
+    if status is None:
+        return _all(group, State.UNKNOWN, text=f"the MMSC answered with a {type(message).__name__}")
+    match verdict(status.status_code, overrides):
+        case Verdict.ACCEPTED if isinstance(message, SubmitRsp):
+            return _all(group, State.ACCEPTED, status, message_id=message.message_id)
+        case Verdict.PARTIAL if isinstance(message, SubmitRsp):
+            return _partial(group, status, message.message_id)
+        case Verdict.SPLIT if len(group) > 1:
+            return Outcome(split=True)
+        case Verdict.RETRY:
+            return _all(group, State.RETRY, status)
+        case Verdict.PERMANENT | Verdict.SPLIT:
+            return _all(group, State.REFUSED, status)
+        case _:
+            return _all(group, State.UNKNOWN, text=f"status {status.status_code} in a {type(message).__name__}")
+
+
+def find_status(message: object) -> Status | None:
+    """Return the MM7 status of an answer; a bare SOAP Fault has one by its fault code."""
+    if isinstance(message, Response):
+        return message.status
+    if isinstance(message, Fault):
+        side = (message.fault_code or "").rpartition(":")[2].partition(".")[0].lower()
+        return Status(
+            status_code=_FAULT_STATUS.get(side, 3000), status_text=message.fault_string, details=message.detail
+        )
+    return None
+
+
+def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
+    """Settle a group for which the exchange raised.
+
+    What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown.
+    """
+    if isinstance(error, (NotSent, AccessDenied, NotAnMM7Server)):
+        settled = _all(group, State.RETRY, text=str(error))
+        return Outcome(settlements=settled.settlements, failure=error, halts=not isinstance(error, NotSent))
+    if isinstance(error, OutcomeUnknown):
+        return Outcome(settlements=_all(group, State.UNKNOWN, text=str(error)).settlements, failure=error)
+    # Composing failed, so nothing was sent; the same would fail for all others.
+    return Outcome(
+        settlements=_all(group, State.RETRY, text=type(error).__name__).settlements, failure=error, halts=True
+    )
+
+
+def _partial(group: Sequence[Submission], status: Status, message_id: str | None) -> Outcome:
+    """Status 1100: Details name the addresses that failed; the others were accepted and are never sent again."""
+    if len(group) == 1:
+        return _all(group, State.ACCEPTED, status, message_id=message_id)
+    details = status.details or ""
+    failed_keys = {number_key(word) for word in details.replace(",", " ").replace(";", " ").split()}
+    settlements = [
+        _settlement(item, State.REFUSED, status)
+        if number_key(item.recipient) in failed_keys
+        else _settlement(item, State.ACCEPTED, status, message_id=message_id)
+        for item in group
+    ]
+    return Outcome(settlements=tuple(settlements))
+
+
+def _all(
+    group: Sequence[Submission],
+    state: State,
+    status: Status | None = None,
+    *,
+    message_id: str | None = None,
+    text: str | None = None,
+) -> Outcome:
+    return Outcome(
+        settlements=tuple(_settlement(item, state, status, message_id=message_id, text=text) for item in group)
+    )
+
+
+def _settlement(
+    item: Submission, state: State, status: Status | None, *, message_id: str | None = None, text: str | None = None
+) -> Settlement:
+    if status is not None:
+        text = status.status_text or status_text(status.status_code)
+    return Settlement(
+        submission_id=item.id,
+        transaction_id=item.transaction_id,
+        state=state,
+        message_id=message_id,
+        status_code=status.status_code if status else None,
+        status_text=text[:MAX_STATUS_TEXT] if text else None,
+    )

@@ -1,0 +1,71 @@
+"""From a draft to a result: the road that operator and command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from airflow_provider_mm7.exceptions import MM7Error
+from airflow_provider_mm7.protocol import Payload, Verdict
+from airflow_provider_mm7.sending.engine import Engine
+from airflow_provider_mm7.sending.prepare import Prepared
+from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
+from airflow_provider_mm7.store import NewSubmission, Origin, Store, Submission
+from airflow_provider_mm7.transport import MMSCClient
+
+
+def utc_now() -> datetime:
+    """Return the time, with zone."""
+    return datetime.now(UTC)
+
+
+def send(
+    prepared: Prepared,
+    *,
+    store: Store,
+    client: MMSCClient,
+    key: str,
+    conn_id: str,
+    origin: Origin | None = None,
+    on_unknown: OnUnknown = OnUnknown.HOLD,
+    overrides: Mapping[int, Verdict] | None = None,
+    on_batch: Callable[[str], None] | None = None,
+) -> SendResult:
+    """Send a prepared message to each of its recipients at most once under this key.
+
+    What a former run under the key left unsent for recipients that are no longer asked for is withdrawn.
+
+    :param key: the idempotency key.
+    :param on_batch: called with the batch id before the first request.
+    :return: counts and messages of the whole batch, former runs' included.
+    :raises StoreError: the ledger cannot be used; nothing more is sent.
+    """
+    batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
+    by_number = {item.number: item for item in prepared.recipients}
+    store.replan(batch.batch_id, (NewSubmission(recipient=number) for number in by_number))
+    if on_batch is not None:
+        on_batch(batch.batch_id)
+
+    def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
+        return prepared.payload([by_number[item.recipient] for item in group], transaction_id)
+
+    engine = Engine(
+        store=store,
+        client=client,
+        compose=compose,
+        group_size=prepared.profile.recipients_per_request,
+        overrides=overrides or {},
+        resend_unknown=on_unknown is OnUnknown.RESEND,
+    )
+    halted_by = engine.run(batch.batch_id)
+    return read_result(store, batch.batch_id, halted_by=halted_by)
+
+
+def read_result(store: Store, batch_id: str, *, halted_by: MM7Error | None = None) -> SendResult:
+    """Read what became of a batch so far."""
+    return SendResult(
+        summary=store.summary(batch_id),
+        messages=tuple(store.submissions(batch_id, limit=MAX_LISTED_MESSAGES)),
+        problems=tuple(store.submissions(batch_id, limit=MAX_LISTED_MESSAGES, states=PROBLEM_STATES)),
+        halted_by=halted_by,
+    )

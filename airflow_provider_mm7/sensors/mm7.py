@@ -1,0 +1,271 @@
+"""Sensors: tasks that wait for what comes back from the MMSC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+from airflow.sdk.exceptions import TaskDeferralTimeout
+
+from airflow_provider_mm7.exceptions import InputError, StoreError, StoreNotShared, StoreUnavailable
+from airflow_provider_mm7.hooks.delivery import (
+    DEFAULT_DELIVERED_STATUSES,
+    DEFAULT_MIN_DELIVERED_RATIO,
+    Criteria,
+    Decision,
+    Question,
+    Verdict,
+    judge,
+    ledger_url,
+    read_store,
+    receivers_alive,
+)
+from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
+from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DeliveryReportSensor(BaseSensorOperator):
+    """Wait until a batch of messages is delivered.
+
+    The delivered ratio is delivered / accepted. The sensor succeeds when the wanted ratio is reached, and fails as soon
+    as it cannot be reached any more, without waiting for the rest; nothing accepted, or an unknown batch, fails too. A
+    failed verdict is final: the task is not retried. While the store is unavailable it keeps asking for a bounded
+    number of times; then the task fails and may be retried.
+
+    Returns ``{"batch_id", "total", "accepted", "delivered", "failed", "ambiguous", "pending", "by_status"}``, pushed as
+    XCom ``return_value`` also when the task fails or is skipped by a verdict.
+
+    :param batch_id: batch of a SendMMSOperator, ``send.output["batch_id"]`` (templated).
+    :param message_ids: MessageIDs of the MMSC, a list or an upstream's output, in place of batch_id (templated).
+    :param delivered_statuses: MMStatus names that count as delivered. Other final ones do not, whatever they say.
+    :param min_delivered_ratio: delivered / accepted that is wanted, 0 to 1.
+    :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param poke_interval: seconds (or timedelta) between two looks, deferred or not.
+    :param timeout: seconds (or timedelta) until the task gives up; ``soft_fail`` then skips it.
+    :param soft_fail: skip the task where it would fail on a verdict or a time-out.
+    :param outlets: assets to update when delivered; the task then ends on a worker, since a trigger updates none.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "message_ids")
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | None = None,
+        message_ids: Sequence[str] | str | None = None,
+        delivered_statuses: Sequence[str] = DEFAULT_DELIVERED_STATUSES,
+        min_delivered_ratio: float = DEFAULT_MIN_DELIVERED_RATIO,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (batch_id is None) == (message_ids is None):
+            raise InputError("batch_id, message_ids", "exactly one of them is needed", "Give one, leave the other out")
+        Criteria(delivered_statuses=delivered_statuses, min_delivered_ratio=min_delivered_ratio)
+        self.batch_id = batch_id
+        self.message_ids = message_ids
+        self.delivered_statuses = delivered_statuses
+        self.min_delivered_ratio = min_delivered_ratio
+        self.deferrable = deferrable
+        self._failed_pokes = 0
+        self._receivers_checked = False
+
+    def execute(self, context: Context) -> Any:
+        """Look once, and wait when that does not decide it.
+
+        :return: the counts.
+        """
+        if not self.deferrable:
+            return super().execute(context)
+        # A look before deferring: a trigger that fires at once can overtake the end of the task that deferred to it.
+        looked = self.poke(context)
+        if looked.is_done:
+            return looked.xcom_value
+        return self.defer(
+            trigger=DeliveryReportTrigger(
+                batch_id=self.batch_id,
+                message_ids=self._question().message_ids,
+                delivered_statuses=self.delivered_statuses,
+                min_delivered_ratio=self.min_delivered_ratio,
+                poll_interval_s=self.poke_interval,
+                skip_on_failure=self._skips,
+                resume_on=self._resume_on(),
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once.
+
+        :return: done with the counts, or not done.
+        :raises AirflowFailException: the verdict is a failure, or what was asked makes no sense.
+        :raises AirflowSkipException: the verdict is a failure, under soft_fail.
+        :raises StoreUnavailable: as often in a row as the store may be unavailable.
+        """
+        question = self._question()
+        url = self._url()
+        try:
+            summary = read_store(url, [question])[question]
+        except StoreUnavailable as exc:
+            self._failed_pokes += 1
+            # A rescheduled sensor is a new object each time and cannot count: its timeout is the bound.
+            if self._failed_pokes >= MAX_FAILED_POLLS and not self.reschedule:
+                raise
+            self.log.warning("The MM7 store is not available: %s", exc)
+            return PokeReturnValue(is_done=False)
+        self._failed_pokes = 0
+        criteria = Criteria(delivered_statuses=self.delivered_statuses, min_delivered_ratio=self.min_delivered_ratio)
+        verdict = judge(question, summary, criteria, now=datetime.now(UTC))
+        if verdict.decision is not Decision.WAIT:
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(verdict, context))
+        self.log.info("%s", verdict.reason)
+        self._warn_without_receiver(url, context)
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | str) -> Any:
+        """Take over the trigger's verdict, where the trigger must not end the task itself.
+
+        :param event: what :class:`DeliveryReportTrigger` sent.
+        :return: the counts.
+        """
+        if not isinstance(event, Mapping):
+            # dag.test() does not know events that end a task: it resumes with the name of the state they carry.
+            return self.execute(context)
+        verdict = Verdict(decision=Decision(event["decision"]), reason=event["reason"], result=dict(event["result"]))
+        return self._finish(verdict, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the trigger.
+
+        Not the base sensor's way: up to Airflow 3.3 that skips under soft_fail whatever happened in the triggerer, a
+        store that was down included, while a poking sensor would fail.
+        """
+        try:
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout as exc:
+            return self._last_look(context, exc)
+        except AirflowSkipException:
+            raise
+        except Exception as exc:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped, never_fail is set: {exc}") from exc
+            raise
+
+    def _last_look(self, context: Context, timed_out: TaskDeferralTimeout) -> Any:
+        """Look once more when the deferral has timed out: the triggerer may have been away."""
+        try:
+            looked = self.poke(context)
+        except StoreError as exc:
+            self.log.warning("The MM7 store cannot be used: %s", exc)
+            looked = PokeReturnValue(is_done=False)
+        if looked.is_done:
+            return looked.xcom_value
+        message = f"{self._question()}: not decided within the timeout of {self.timeout:g} s"
+        if self._skips:
+            raise AirflowSkipException(message) from timed_out
+        raise AirflowSensorTimeout(message) from timed_out
+
+    def _finish(self, verdict: Verdict, context: Context) -> dict[str, Any]:
+        if verdict.decision is Decision.SUCCEED:
+            self.log.info("%s", verdict.reason)
+            return verdict.result
+        if verdict.result and self.do_xcom_push:
+            context["ti"].xcom_push(key="return_value", value=verdict.result)
+        if self._skips:
+            raise AirflowSkipException(verdict.reason)
+        raise AirflowFailException(verdict.reason)
+
+    @property
+    def _skips(self) -> bool:
+        return bool(self.soft_fail or self.never_fail)
+
+    def _question(self) -> Question:
+        """Make the question of the rendered templates.
+
+        :raises AirflowFailException: an upstream gave something else than ids.
+        """
+        try:
+            if self.batch_id is not None:
+                return Question(batch_id=_one_id(self.batch_id))
+            return Question(message_ids=_ids(self.message_ids))
+        except InputError as exc:
+            raise AirflowFailException(str(exc)) from exc
+
+    def _url(self) -> str:
+        try:
+            return ledger_url()
+        except StoreNotShared as exc:
+            raise AirflowFailException(str(exc)) from exc
+
+    def _resume_on(self) -> list[str]:
+        """Verdicts that only a worker can carry out without losing something."""
+        loses_success = (
+            bool(self.outlets)  # asset events
+            or self.multiple_outputs
+            or not self.do_xcom_push
+            # The length of what downstream tasks are mapped over.
+            or next(self.iter_mapped_dependants(), None) is not None
+        )
+        # From Airflow 3.3 on a failure event is retried; on a worker AirflowFailException ends the task for good.
+        loses_failure = not self.do_xcom_push or bool(
+            self.on_skipped_callback if self._skips else self.retries or (self.email and self.email_on_failure)
+        )
+        return ["succeed"] * loses_success + ["fail"] * loses_failure
+
+    def _warn_without_receiver(self, url: str, context: Context) -> None:
+        """Say once that reports cannot arrive: nobody writes them to the store that is read here."""
+        if self._receivers_checked:
+            return
+        self._receivers_checked = True
+        if self.reschedule and context["ti"].get_first_reschedule_date(context) is not None:
+            return
+        try:
+            alive = receivers_alive(url)
+        except StoreError as exc:
+            self.log.warning("The MM7 store is not available: %s", exc)
+            return
+        if not alive:
+            self.log.warning(
+                "No receiver writes to this MM7 store: delivery reports will not be seen. Is a receiver running, with "
+                "the same [mm7] sql_alchemy_conn as the workers and the triggerer? See `airflow mm7 db check`."
+            )
+
+
+def _one_id(value: object) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    remedy = 'Give one batch id, such as send.output["batch_id"]; use .expand(batch_id=...) for many'
+    raise InputError("batch_id", f"rendered to {_kind(value)}", remedy)
+
+
+def _ids(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] in ("[", "("):
+            raise InputError(
+                "message_ids", "a list was rendered to text", "Give the list itself, or an upstream's output"
+            )
+        value = [text]
+    if not isinstance(value, Sequence) or not value or not all(isinstance(item, str) and item for item in value):
+        raise InputError("message_ids", f"rendered to {_kind(value)}", "Give a list of MessageIDs, as texts")
+    return tuple(dict.fromkeys(value))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str | Sequence):
+        return f"{type(value).__name__} of length {len(value)}" if not isinstance(value, str) or not value else "text"
+    return "nothing" if value is None else type(value).__name__

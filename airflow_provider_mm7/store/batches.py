@@ -1,0 +1,279 @@
+"""Batches: opened once per key, planned row by row, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from airflow_provider_mm7.exceptions import NoSuchBatch
+from airflow_provider_mm7.protocol.addresses import number_key
+from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
+from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.tables import (
+    CLAIMABLE,
+    DUE_NOW,
+    NO_REPORT,
+    NOT_BY_ITSELF,
+    batch,
+    batch_count,
+    submission,
+)
+from airflow_provider_mm7.store.text import clean, identifier
+from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
+
+
+def batch_id_of(key: str) -> str:
+    """Name of the batch with an idempotency key: the same in every process."""
+    return "b" + sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+class Batches(Base):
+    """Opening, planning and reading batches."""
+
+    def open_batch(self, key: str, *, conn_id: str, origin: Origin | None = None) -> Batch:
+        """Give the batch of a key, making it when it is new.
+
+        :param key: idempotency key.
+        :param conn_id: Airflow connection; kept from the first opening.
+        """
+        batch_id = batch_id_of(key)
+        origin = origin or Origin()
+        found = self.find_batch(batch_id)
+        if found is not None:
+            return found
+
+        def make(connection: sa.Connection) -> Batch | None:
+            connection.execute(
+                insert_into(connection.dialect.name, batch)
+                .values(
+                    batch_id=batch_id,
+                    key=clean(key),
+                    conn_id=clean(conn_id),
+                    dag_id=origin.dag_id,
+                    run_id=origin.run_id,
+                    task_id=origin.task_id,
+                    map_index=origin.map_index,
+                    created_at=self._clock(),
+                )
+                .on_conflict_do_nothing()
+            )
+            return _find(connection, batch_id)
+
+        made = self._db.write(make)
+        if made is None:
+            raise NoSuchBatch(f"batch {batch_id} was forgotten while it was opened", batch_id=batch_id)
+        return made
+
+    def find_batch(self, batch_id: str) -> Batch | None:
+        """Give a batch, or None."""
+        return self._db.read(lambda connection: _find(connection, batch_id))
+
+    def list_batches(self, limit: int = 100, *, before: Batch | None = None) -> list[Batch]:
+        """Give batches, newest first.
+
+        :param before: the last one of the page before.
+        """
+        query = sa.select(batch).order_by(batch.c.created_at.desc(), batch.c.batch_id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(
+                sa.tuple_(batch.c.created_at, batch.c.batch_id)
+                < sa.tuple_(
+                    sa.literal(before.created_at, batch.c.created_at.type), sa.literal(before.batch_id, sa.Text)
+                )
+            )
+        return self._db.read(lambda connection: [_batch(row) for row in connection.execute(query)])
+
+    def plan(self, batch_id: str, submissions: Iterable[NewSubmission]) -> int:
+        """Add the rows that are missing. Those that are there keep their state.
+
+        :param submissions: consumed in chunks, each committed for itself; planning again after a crash adds the rest.
+        :return: how many were added.
+        :raises NoSuchBatch: the batch was never opened, or forgotten.
+        """
+        return sum(self._plan(batch_id, chunk) for chunk in chunks(submissions, CHUNK))
+
+    def replan(self, batch_id: str, submissions: Iterable[NewSubmission]) -> int:
+        """Plan, and withdraw what is not sent and not asked for any more: a corrected list of recipients counts.
+
+        Rows that were sent, or may have been, stay.
+
+        :return: how many were added.
+        :raises NoSuchBatch: the batch was never opened, or forgotten.
+        """
+        wanted = list(submissions)
+        added = self.plan(batch_id, wanted)
+        keys = {_key(new) for new in wanted}
+        after_id: int | None = 0
+        while after_id is not None:
+            start = after_id
+            after_id = self._db.write(partial(_withdraw, batch_id=batch_id, keys=keys, after_id=start))
+        return added
+
+    def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
+        now = self._clock()
+        wanted = {_key(new): None for new in chunk}
+
+        def insert(connection: sa.Connection) -> int:
+            lock_batch(connection, batch_id)
+            present = connection.execute(
+                sa.select(submission.c.recipient, submission.c.row_no).where(
+                    submission.c.batch_id == batch_id,
+                    submission.c.recipient.in_(sorted({recipient for recipient, _ in wanted})),
+                )
+            )
+            missing = wanted.keys() - {(row.recipient, row.row_no) for row in present}
+            if not missing:
+                return 0
+            order = {key: place for place, key in enumerate(wanted)}
+            connection.execute(
+                sa.insert(submission),
+                [
+                    {
+                        "batch_id": batch_id,
+                        "row_no": row_no,
+                        "recipient": recipient,
+                        "recipient_key": identifier(number_key(recipient)),
+                        "state": State.PLANNED,
+                        "attempts": 0,
+                        "not_before": DUE_NOW,
+                        "delivery": NO_REPORT,
+                        "updated_at": now,
+                    }
+                    for recipient, row_no in sorted(missing, key=order.__getitem__)
+                ],
+            )
+            counts = Counts()
+            counts.add(batch_id, State.PLANNED, n=len(missing))
+            counts.apply(connection)
+            return len(missing)
+
+        return self._db.write(insert)
+
+    def summary(self, batch_id: str) -> BatchSummary:
+        """Count a batch by state.
+
+        :raises NoSuchBatch: there is no such batch.
+        """
+        found = self.summaries([batch_id]).get(batch_id)
+        if found is None:
+            raise NoSuchBatch(f"no batch {batch_id} in the store {self._db.url_masked}", batch_id=batch_id)
+        return found
+
+    def summaries(self, batch_ids: Iterable[str]) -> dict[str, BatchSummary]:
+        """Count several batches by state; those that do not exist are left out."""
+
+        def count(connection: sa.Connection) -> dict[str, dict[str, int]]:
+            found: dict[str, dict[str, int]] = {}
+            for ids in chunks(dict.fromkeys(batch_ids), IN_LIST):
+                query = (
+                    sa.select(batch.c.batch_id, batch_count.c.state, batch_count.c.n)
+                    .select_from(batch.outerjoin(batch_count))
+                    .where(batch.c.batch_id.in_(ids))
+                )
+                for batch_id, state, n in connection.execute(query):
+                    states = found.setdefault(batch_id, {})
+                    states[state] = states.get(state, 0) + (n or 0)
+            return found
+
+        return {batch_id: _summary(batch_id, states) for batch_id, states in self._db.read(count).items()}
+
+    def submissions(
+        self, batch_id: str, *, after_id: int = 0, limit: int = 1000, states: Iterable[State] | None = None
+    ) -> list[Submission]:
+        """Give a page of a batch's rows in the order of their ids.
+
+        :param after_id: id of the last row of the page before.
+        :param states: only rows in these.
+        """
+        query = (
+            sa.select(submission)
+            .where(submission.c.batch_id == batch_id, submission.c.id > after_id)
+            .order_by(submission.c.id)
+            .limit(limit)
+        )
+        if states is not None:
+            query = query.where(submission.c.state.in_(list(states)))
+        return self._db.read(lambda connection: [as_submission(row) for row in connection.execute(query)])
+
+
+def lock_batch(connection: sa.Connection, batch_id: str) -> None:
+    """Hold the batch until the transaction ends: against a second planning and against deletion.
+
+    :raises NoSuchBatch: there is no such batch.
+    """
+    query = sa.select(batch.c.batch_id).where(batch.c.batch_id == batch_id).with_for_update(key_share=True)
+    if connection.scalar(query) is None:
+        raise NoSuchBatch(f"no batch {batch_id} in the store", batch_id=batch_id)
+
+
+def as_submission(row: AnyRow) -> Submission:
+    """Make a value of a row of ``mm7_submission``."""
+    return Submission(
+        id=row.id,
+        batch_id=row.batch_id,
+        row=row.row_no,
+        recipient=row.recipient,
+        state=State(row.state),
+        transaction_id=row.transaction_id,
+        message_id=row.message_id,
+        status_code=row.status_code,
+        status_text=row.status_text,
+        attempts=row.attempts,
+        delivery=row.delivery or None,
+        not_before=row.not_before if row.state == State.RETRY and row.not_before < NOT_BY_ITSELF else None,
+    )
+
+
+def _key(new: NewSubmission) -> tuple[str, int]:
+    return identifier(new.recipient), new.row
+
+
+def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int]], after_id: int) -> int | None:
+    """Delete unsent rows of other keys among the next ones; the id to go on from, None at the end."""
+    query = (
+        sa.select(submission)
+        .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.id > after_id)
+        .order_by(submission.c.id)
+        .limit(CHUNK)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(query).all()
+    gone = [row for row in rows if (row.recipient, row.row_no) not in keys]
+    if gone:
+        connection.execute(sa.delete(submission).where(submission.c.id.in_([row.id for row in gone])))
+        counts = Counts()
+        for row in gone:
+            counts.remove(batch_id, row.state, row.delivery)
+        counts.apply(connection)
+    return rows[-1].id if len(rows) == CHUNK else None
+
+
+def _find(connection: sa.Connection, batch_id: str) -> Batch | None:
+    row = connection.execute(sa.select(batch).where(batch.c.batch_id == batch_id)).one_or_none()
+    return None if row is None else _batch(row)
+
+
+def _batch(row: AnyRow) -> Batch:
+    return Batch(
+        batch_id=row.batch_id,
+        key=row.key,
+        conn_id=row.conn_id,
+        origin=Origin(dag_id=row.dag_id, run_id=row.run_id, task_id=row.task_id, map_index=row.map_index),
+        created_at=row.created_at,
+    )
+
+
+def _summary(batch_id: str, states: dict[str, int]) -> BatchSummary:
+    return BatchSummary(
+        batch_id=batch_id,
+        total=sum(states.values()),
+        accepted=states.get(State.ACCEPTED, 0),
+        refused=states.get(State.REFUSED, 0),
+        unknown=states.get(State.UNKNOWN, 0),
+        suppressed=states.get(State.SUPPRESSED, 0),
+        planned=states.get(State.PLANNED, 0) + states.get(State.RETRY, 0),
+        sending=states.get(State.SENDING, 0),
+    )

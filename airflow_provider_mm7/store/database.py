@@ -1,0 +1,200 @@
+"""One engine, its transactions, and the one boundary where SQLAlchemy's errors become ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
+from airflow_provider_mm7.store.url import masked, parse
+
+T = TypeVar("T")
+
+#: How long SQLite waits for another writer, and PostgreSQL for a connection (seconds).
+BUSY_TIMEOUT_S: Final = 30
+CONNECT_TIMEOUT_S: Final = 10
+
+#: First half of our PostgreSQL advisory lock keys ("MM7"), so that they meet nobody else's in a shared database.
+ADVISORY_CLASS: Final = 0x4D4D37
+
+#: PostgreSQL: deadlock_detected, serialization_failure. Nothing was committed: the transaction may run again.
+_REPEATABLE: Final = frozenset({"40P01", "40001"})
+_REPEATS: Final = 5
+
+_REFUSALS: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.NotSupportedError)
+
+_WRITE: Final = "mm7_write"
+
+#: Engines inherited over fork. Kept, so that no finaliser closes the parent's connections in the child.
+_inherited: list[sa.Engine] = []
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+class Database:
+    """Transactions on one database URL. Thread-safe; an engine inherited over fork is left to the parent.
+
+    :param url: see :func:`airflow_provider_mm7.store.url.parse`. Nothing is opened yet.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url: Final = parse(url)
+        self.dialect: Final = self.url.get_backend_name()
+        self._lock = threading.Lock()
+        self._engine: sa.Engine | None = None
+        _databases.add(self)
+
+    @property
+    def url_masked(self) -> str:
+        """The URL without its password."""
+        return masked(self.url)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite database, None for others."""
+        return Path(str(self.url.database)) if self.dialect == "sqlite" else None
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine of this process."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = _new_engine(self.url)
+            return self._engine
+
+    def close(self) -> None:
+        """Close pooled connections. The next use opens new ones."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: use neither the parent's connections nor a lock that one of its threads may hold."""
+        self._lock = threading.Lock()
+        if self._engine is not None:
+            _inherited.append(self._engine)
+        self._engine = None
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run queries in one read transaction.
+
+        :raises StoreUnavailable: the database cannot be used now.
+        """
+        with self.translated(), self.engine.connect() as connection, connection.begin():
+            return work(connection)
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run one write transaction and commit it.
+
+        :param work: runs again after a deadlock, so it must have no other effect.
+        :raises StoreUnavailable: the database cannot be used now. Whether a COMMIT that was cut off took place
+            is not known; what the store does can be repeated.
+        """
+        with self.translated():
+            for repeat in range(_REPEATS):
+                try:
+                    with (
+                        self.engine.connect().execution_options(**{_WRITE: True}) as connection,
+                        connection.begin(),
+                    ):
+                        return work(connection)
+                except exc.DBAPIError as error:
+                    if repeat + 1 == _REPEATS or sqlstate(error) not in _REPEATABLE:
+                        raise
+            raise AssertionError("unreachable")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn SQLAlchemy's errors into ours. The only place that does."""
+        try:
+            yield
+        except exc.SQLAlchemyError as error:
+            # Not chained: a driver's text may quote values ("Key (recipient)=(...) already exists").
+            raise self._translate(error) from None
+
+    def _translate(self, error: exc.SQLAlchemyError) -> StoreError:
+        reason = self._reason(error)
+        # These say that the statement or its values are at fault; whatever else there is, the database is.
+        if isinstance(error, _REFUSALS) or not isinstance(error, (exc.DBAPIError, exc.TimeoutError)):
+            return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
+        return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
+
+    def _reason(self, error: exc.SQLAlchemyError) -> str:
+        if not isinstance(error, exc.DBAPIError) or error.orig is None:
+            return type(error).__name__ if not isinstance(error, exc.TimeoutError) else "no free connection in time"
+        name = " ".join(filter(None, (type(error.orig).__name__, sqlstate(error))))
+        if not isinstance(error, exc.OperationalError):
+            return name
+        # Operational texts tell of servers, disks and locks, not of rows.
+        text = str(error.orig).strip().partition("\n")[0]
+        if self.url.password:
+            text = text.replace(str(self.url.password), "***")
+        return f"{name}: {text}"
+
+
+def sqlstate(error: exc.DBAPIError) -> str:
+    """SQLSTATE of a driver's error, or SQLite's error name; empty when there is none."""
+    for attribute in ("sqlstate", "pgcode", "sqlite_errorname"):
+        value = getattr(error.orig, attribute, None)
+        if value:
+            return str(value)
+    return ""
+
+
+def _new_engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _sqlite_connected)
+        event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    return sa.create_engine(
+        url,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        # The early-report match depends on a statement seeing what was committed while it waited for a lock.
+        isolation_level="READ COMMITTED",
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "airflow-provider-mm7"},
+    )
+
+
+def _sqlite_connected(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling is switched off: it would begin late and without IMMEDIATE.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+    finally:
+        cursor.close()
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    # A deferred transaction that turns into a write fails at once, without the busy timeout, when another wrote.
+    immediate = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def lock_names(connection: sa.Connection, names: set[int]) -> None:
+    """Hold PostgreSQL advisory locks until the transaction ends, taken in order. SQLite has one writer already."""
+    if names and connection.dialect.name == "postgresql":
+        connection.execute(
+            sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
+            {"class": ADVISORY_CLASS, "names": sorted(names)},
+        )
+
+
+def _after_fork() -> None:
+    for database in list(_databases):
+        database.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

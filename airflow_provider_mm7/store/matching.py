@@ -1,0 +1,182 @@
+"""Which submission a report is about, and which report of a recipient is the effective one.
+
+Whoever settles an acceptance and whoever stores a report lock the MessageID first. So one of them commits before the
+other looks: a report never stays unmatched because both came at the same moment.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from airflow_provider_mm7.protocol.statuses import MMStatus, Outcome, is_final
+from airflow_provider_mm7.store.base import IN_LIST, chunks
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, report, submission
+from airflow_provider_mm7.store.types import ReportKind
+
+#: MessageIDs share this many locks, so that a large group cannot exhaust PostgreSQL's lock table.
+_LOCKS: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """A row of ``mm7_report``, or one that would become it."""
+
+    kind: str
+    conn_id: str
+    message_id: str
+    recipient_key: str
+    recipient: str | None
+    sender: str | None
+    sender_key: str
+    mm_status: str
+    mm_status_raw: str | None
+    mm_status_extension: str | None
+    status_text: str | None
+    date: datetime | None
+    transaction_id: str | None
+    received_at: datetime
+    batch_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What there is one row of."""
+        return self.kind, self.message_id, self.recipient_key
+
+    @property
+    def rank(self) -> tuple[bool, datetime, bool]:
+        """The effective report is the one that ranks highest: final before interim, then the newest by its own date.
+
+        Of two with one date, one that says what happened goes before one that does not.
+        """
+        status = MMStatus.parse(self.mm_status)
+        return is_final(status), self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
+
+
+@dataclass(slots=True, kw_only=True)
+class _Target:
+    """A submission that has the MessageID."""
+
+    id: int
+    batch_id: str
+    state: str
+    recipient_key: str
+    delivery: str
+
+
+class Board:
+    """The reports and submissions of some MessageIDs, while a transaction works on them."""
+
+    def __init__(self, connection: sa.Connection, message_ids: Iterable[str]) -> None:
+        self._connection = connection
+        self._targets: dict[str, list[_Target]] = {}
+        self._rows: dict[tuple[str, str, str], ReportRow] = {}
+        self._ids: dict[tuple[str, str, str], int] = {}
+        self._changed: set[tuple[str, str, str]] = set()
+        self._moved: dict[int, tuple[_Target, str]] = {}
+        for part in chunks(sorted(set(message_ids)), IN_LIST):
+            self._load(part)
+
+    def put(self, arrived: ReportRow) -> None:
+        """Take a report: match it, and keep the one that counts."""
+        row, targets = self._placed(arrived)
+        present = self._rows.get(row.key)
+        # A later arrival wins among equals: the peer said it last.
+        if present is None or row.rank >= present.rank:
+            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
+            self._changed.add(row.key)
+        if row.kind == ReportKind.DELIVERY:
+            status = self._rows[row.key].mm_status
+            for target in targets:
+                before = self._moved[target.id][1] if target.id in self._moved else target.delivery
+                self._moved[target.id] = target, before
+                target.delivery = status
+
+    def match(self) -> None:
+        """Match reports that came before their submissions were accepted."""
+        early = [row for row in self._rows.values() if row.batch_id is None and self._placed(row)[1]]
+        # All leave their places first: one may go where another stood.
+        for row in early:
+            del self._rows[row.key]
+            self._changed.add(row.key)
+        for row in sorted(early, key=lambda row: (row.received_at, self._ids[row.key])):
+            self.put(row)
+
+    def write(self, counts: Counts) -> None:
+        """Write what changed."""
+        gone = [{"key": self._ids[key]} for key in self._changed if key in self._ids and key not in self._rows]
+        if gone:
+            self._connection.execute(sa.delete(report).where(report.c.id == sa.bindparam("key")), gone)
+        written = [key for key in sorted(self._changed) if key in self._rows]
+        inserts = [asdict(self._rows[key]) for key in written if key not in self._ids]
+        updates = [{"key_id": self._ids[key], **asdict(self._rows[key])} for key in written if key in self._ids]
+        if inserts:
+            self._connection.execute(sa.insert(report), inserts)
+        if updates:
+            self._connection.execute(sa.update(report).where(report.c.id == sa.bindparam("key_id")), updates)
+        moved = [(target, before) for target, before in self._moved.values() if target.delivery != before]
+        if moved:
+            self._connection.execute(
+                sa.update(submission).where(submission.c.id == sa.bindparam("key")),
+                [{"key": target.id, "delivery": target.delivery} for target, _ in moved],
+            )
+        for target, before in moved:
+            counts.remove(target.batch_id, target.state, before)
+            counts.add(target.batch_id, target.state, target.delivery)
+
+    def _load(self, message_ids: list[str]) -> None:
+        columns = (submission.c[name] for name in ("id", "batch_id", "state", "recipient_key", "delivery"))
+        query = (
+            sa.select(submission.c.message_id, *columns)
+            .where(submission.c.message_id.in_(message_ids), HAS_MESSAGE_ID)
+            .order_by(submission.c.id)
+            .with_for_update(key_share=True)
+        )
+        for message_id, *values in self._connection.execute(query):
+            fields = zip(("id", "batch_id", "state", "recipient_key", "delivery"), values, strict=True)
+            self._targets.setdefault(message_id, []).append(_Target(**dict(fields)))
+        for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
+            stored = dict(row._mapping)
+            row_id = stored.pop("id")
+            known = ReportRow(**stored)
+            self._rows[known.key], self._ids[known.key] = known, row_id
+
+    def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:
+        candidates = self._targets.get(row.message_id, [])
+        # One real MMSC says Recipient where it means Sender and the other way round.
+        swapped = replace(
+            row, recipient=row.sender, recipient_key=row.sender_key, sender=row.recipient, sender_key=row.recipient_key
+        )
+        for reading in (row, swapped):
+            targets = [target for target in candidates if reading.recipient_key == target.recipient_key]
+            if targets:
+                return replace(reading, batch_id=targets[0].batch_id), targets
+        if len(candidates) == 1:
+            # The MessageID alone says it, however the MMSC writes the number.
+            target = candidates[0]
+            return replace(row, recipient_key=target.recipient_key, batch_id=target.batch_id), candidates
+        return row, []
+
+
+def lock_messages(connection: sa.Connection, message_ids: Iterable[str]) -> None:
+    """Keep others from settling or reporting these MessageIDs until the transaction ends."""
+    lock_names(connection, {zlib.crc32(message_id.encode()) % _LOCKS for message_id in message_ids})
+
+
+def match_early(connection: sa.Connection, message_ids: set[str], counts: Counts) -> None:
+    """Apply reports that came before the acceptance. The MessageIDs must be locked."""
+    if not message_ids:
+        return
+    early = sa.select(report.c.message_id).where(report.c.message_id.in_(message_ids), report.c.batch_id.is_(None))
+    found = set(connection.scalars(early.distinct()))
+    if found:
+        board = Board(connection, found)
+        board.match()
+        board.write(counts)

@@ -1,0 +1,228 @@
+"""The tables. Migrations create them; a test holds the two together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+#: Alembic's version table: the store may share a database with others.
+VERSION_TABLE: Final = "mm7_alembic_version"
+
+#: ``not_before`` of what may be claimed at once. Never NULL, so that a claim is one range of one index.
+DUE_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: ``not_before`` of a retry that waits for somebody to ask for it.
+NOT_BY_ITSELF: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+#: ``mm7_batch_count.delivery`` of what has no delivery report.
+NO_REPORT: Final = ""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UTCDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC. SQLite has no zones: there the text is UTC by agreement."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse naive times: they would be taken for the server's zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the store")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give UTC back, whatever the session's zone is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: SQLite only numbers rows by itself in a column that is INTEGER by name.
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", BigId, primary_key=True, autoincrement=True)
+
+
+batch = sa.Table(
+    "mm7_batch",
+    metadata,
+    sa.Column("batch_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("dag_id", sa.Text),
+    sa.Column("run_id", sa.Text),
+    sa.Column("task_id", sa.Text),
+    sa.Column("map_index", sa.Integer),
+    sa.Column("created_at", UTCDateTime, nullable=False),
+    sa.Index(None, "created_at", "batch_id"),
+)
+
+submission = sa.Table(
+    "mm7_submission",
+    metadata,
+    _id(),
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), nullable=False),
+    sa.Column("row_no", BigId, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("recipient_key", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("not_before", UTCDateTime, nullable=False),
+    sa.Column("owner_token", sa.Text),
+    sa.Column("lease_until", UTCDateTime),
+    sa.Column("transaction_id", sa.Text),
+    sa.Column("message_id", sa.Text),
+    sa.Column("status_code", sa.Integer),
+    sa.Column("status_text", sa.Text),
+    # The effective delivery status, kept with the row in the report's transaction: a poll never joins.
+    sa.Column("delivery", sa.Text, nullable=False),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.UniqueConstraint("batch_id", "recipient", "row_no"),
+    sa.Index(None, "batch_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+#: The conditions of the partial indexes. Queries repeat them literally: a planner does not see through parameters.
+CLAIMABLE: Final = sa.text("state IN ('planned', 'retry')")
+SENDING: Final = sa.text("state = 'sending'")
+HAS_MESSAGE_ID: Final = sa.text("message_id IS NOT NULL")
+
+
+def _partial(name: str, where: sa.TextClause, *columns: sa.Column[Any]) -> sa.Index:
+    return sa.Index(f"ix_mm7_submission_{name}", *columns, postgresql_where=where, sqlite_where=where)
+
+
+# A claim reads the head of the first: planned rows, then retries as they fall due.
+_partial("claimable", CLAIMABLE, submission.c.batch_id, submission.c.not_before, submission.c.id)
+_partial("sending", SENDING, submission.c.batch_id, submission.c.id)
+_partial("message_id", HAS_MESSAGE_ID, submission.c.message_id)
+
+# How many submissions of a batch are in a state, and with which delivery status. Changed in the transaction that
+# changes the submissions, always as its last statement (see counts.py). What a poll reads: a few rows a batch.
+batch_count = sa.Table(
+    "mm7_batch_count",
+    metadata,
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("delivery", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
+)
+
+owner = sa.Table(
+    "mm7_owner",
+    metadata,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("started", sa.Float(53), nullable=False),
+    sa.Column("claimed_at", UTCDateTime, nullable=False),
+)
+
+report = sa.Table(
+    "mm7_report",
+    metadata,
+    _id(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("recipient_key", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text),
+    sa.Column("sender", sa.Text),
+    sa.Column("sender_key", sa.Text, nullable=False),
+    sa.Column("mm_status", sa.Text, nullable=False),
+    sa.Column("mm_status_raw", sa.Text),
+    sa.Column("mm_status_extension", sa.Text),
+    sa.Column("status_text", sa.Text),
+    sa.Column("date", UTCDateTime),
+    sa.Column("transaction_id", sa.Text),
+    sa.Column("received_at", UTCDateTime, nullable=False),
+    sa.Column("batch_id", sa.Text),
+    sa.UniqueConstraint("kind", "message_id", "recipient_key"),
+    sa.Index(None, "message_id"),
+    sa.Index(None, "batch_id", "id"),
+    sa.Index(None, "received_at"),
+    sqlite_autoincrement=True,
+)
+
+report_event = sa.Table(
+    "mm7_report_event",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text),
+    sa.Column("sender", sa.Text),
+    sa.Column("mm_status", sa.Text, nullable=False),
+    sa.Column("mm_status_raw", sa.Text),
+    sa.Column("mm_status_extension", sa.Text),
+    sa.Column("status_text", sa.Text),
+    sa.Column("date", UTCDateTime),
+    sa.Column("transaction_id", sa.Text),
+    sa.Column("received_at", UTCDateTime, nullable=False),
+    sa.Index(None, "message_id"),
+    sa.Index(None, "received_at"),
+    sqlite_autoincrement=True,
+)
+
+inbound = sa.Table(
+    "mm7_inbound",
+    metadata,
+    _id(),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("transaction_id", sa.Text),
+    sa.Column("sender", sa.Text),
+    sa.Column("recipients", sa.JSON, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("linked_id", sa.Text),
+    sa.Column("date", UTCDateTime),
+    sa.Column("text", sa.Text),
+    sa.Column("priority", sa.Text),
+    sa.Column("parts", sa.JSON, nullable=False),
+    sa.Column("received_at", UTCDateTime, nullable=False),
+    sa.Index(None, "received_at"),
+    sa.Index(None, "linked_id"),
+    sqlite_autoincrement=True,
+)
+
+aside = sa.Table(
+    "mm7_aside",
+    metadata,
+    _id(),
+    sa.Column("conn_id", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("received_at", UTCDateTime, nullable=False),
+    sa.Index(None, "received_at"),
+    sqlite_autoincrement=True,
+)
+
+component = sa.Table(
+    "mm7_component",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("pid", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("started_at", UTCDateTime, nullable=False),
+    sa.Column("heartbeat_at", UTCDateTime, nullable=False),
+    sa.Index(None, "kind", "heartbeat_at"),
+)

@@ -1,0 +1,76 @@
+"""Questions of those who wait for reports, asked for all of them at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from airflow_provider_mm7.store.base import IN_LIST, Base, chunks
+from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, report, submission
+from airflow_provider_mm7.store.text import identifier
+from airflow_provider_mm7.store.types import DeliverySummary, ReportKind
+
+
+class Waiting(Base):
+    """What a poll for many waiting sensors needs beside :meth:`Reports.delivery_of_batches`."""
+
+    def deliveries_of_messages(self, groups: Iterable[Collection[str]]) -> list[DeliverySummary]:
+        """Say what became of several sets of messages, as :meth:`Reports.delivery_of_messages` does of one.
+
+        Two queries for all of them (and two more for each further 10,000 ids).
+
+        :param groups: sets of MessageIDs; an id may stand in many.
+        :return: a summary for each, in their order.
+        """
+        wanted = [list(dict.fromkeys(identifier(message_id) for message_id in group)) for group in groups]
+        ids = list(dict.fromkeys(message_id for group in wanted for message_id in group))
+        sent: Counter[str] = Counter()
+        heard: dict[str, Counter[str]] = {}
+
+        def read(connection: sa.Connection) -> None:
+            for part in chunks(ids, IN_LIST):
+                accepted = sa.select(submission.c.message_id, sa.func.count()).where(
+                    submission.c.message_id.in_(part), HAS_MESSAGE_ID
+                )
+                for message_id, n in connection.execute(accepted.group_by(submission.c.message_id)):
+                    sent[message_id] = n
+                reported = sa.select(report.c.message_id, report.c.mm_status, sa.func.count()).where(
+                    report.c.message_id.in_(part), report.c.kind == ReportKind.DELIVERY
+                )
+                for message_id, status, n in connection.execute(
+                    reported.group_by(report.c.message_id, report.c.mm_status)
+                ):
+                    heard.setdefault(message_id, Counter())[status] = n
+
+        self._db.read(read)
+        return [_sum_up(group, sent, heard) for group in wanted]
+
+    def last_changes(self, batch_ids: Iterable[str]) -> dict[str, datetime]:
+        """Say when a submission of each batch was last planned, claimed or settled; reports do not count.
+
+        Reads all submissions of the batches: ask for those that are being sent only.
+        """
+        newest: dict[str, datetime] = {}
+
+        def read(connection: sa.Connection) -> None:
+            for part in chunks(dict.fromkeys(batch_ids), IN_LIST):
+                query = sa.select(submission.c.batch_id, sa.func.max(submission.c.updated_at)).where(
+                    submission.c.batch_id.in_(part)
+                )
+                newest.update((row[0], row[1]) for row in connection.execute(query.group_by(submission.c.batch_id)))
+
+        self._db.read(read)
+        return newest
+
+
+def _sum_up(ids: Sequence[str], sent: Counter[str], heard: dict[str, Counter[str]]) -> DeliverySummary:
+    by_status: Counter[str] = Counter()
+    accepted = 0
+    for message_id in ids:
+        statuses = heard.get(message_id, Counter())
+        by_status.update(statuses)
+        accepted += max(1, sent[message_id], statuses.total())
+    return DeliverySummary(batch_id=None, total=accepted, accepted=accepted, unsent=0, by_status=dict(by_status))

@@ -1,0 +1,124 @@
+"""The example DAGs, run by a real Airflow."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mm7.store import open_store
+from tests.support.sandbox import wait_for
+from tests.support.stage import Stage
+
+MEDIA = Path(__file__).parents[2] / "example_dags" / "media"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+RESULT_KEYS = {"batch_id", "total", "accepted", "refused", "unknown", "suppressed", "planned", "messages"}
+MESSAGE_KEYS = {"recipient", "message_id", "transaction_id", "state", "status_code", "status_text"}
+DELIVERY_KEYS = {"batch_id", "total", "accepted", "delivered", "failed", "ambiguous", "pending", "by_status"}
+
+
+def written_by(stage: Stage) -> str:
+    """All that Airflow has logged: tasks, and its own processes."""
+    logs = stage.airflow.home / "logs"
+    files = [*logs.rglob("*.log"), *stage.airflow.processes().logs.glob("*.log")]
+    return "\n".join(path.read_text(errors="replace") for path in files)
+
+
+def test_campaign_from_s3_to_handsets_and_back(stage: Stage) -> None:
+    recipients = [f"+1202555019{digit}" for digit in range(4)] + ["+15005915002"]
+    picture = (MEDIA / "saturn.gif").read_bytes()
+    text = "Saturn: the rings, never seen so clearly."
+    stage.s3.upload(
+        "autumn",
+        {
+            "c1/recipients.txt": "\n".join(recipients).encode() + b"\n\n",
+            "c1/text.txt": text.encode(),
+            "c1/saturn.gif": picture,
+        },
+    )
+    airflow = stage.airflow
+    run_id = airflow.trigger("mms_campaign", {"bucket": "autumn", "folder": "c1", "subject": "News, at last"})
+    airflow.wait_run("mms_campaign", run_id, 180)
+
+    sent = airflow.xcom("mms_campaign", run_id, "send")
+    assert set(sent) == RESULT_KEYS
+    assert airflow.xcom("mms_campaign", run_id, "send", "batch_id") == sent["batch_id"]
+    counts = {key: sent[key] for key in RESULT_KEYS - {"batch_id", "messages"}}
+    assert counts == {"total": 5, "accepted": 5, "refused": 0, "unknown": 0, "suppressed": 0, "planned": 0}
+    assert all(set(message) == MESSAGE_KEYS for message in sent["messages"])
+    reported = airflow.xcom("mms_campaign", run_id, "arrived")
+    assert set(reported) == DELIVERY_KEYS
+    assert (reported["batch_id"], reported["accepted"], reported["delivered"]) == (sent["batch_id"], 5, 4)
+    assert sent["batch_id"] in airflow.xcom("mms_campaign", run_id, "summarise")
+
+    # What the MMSC received is the truth.
+    by_number = {message["recipient"]: message for message in sent["messages"]}
+    assert set(by_number) == set(recipients)
+    for number in recipients:
+        (received,) = stage.sandbox.accepted_for(number)
+        assert received["valid"], received["problems"]
+        assert received["message_id"] == by_number[number]["message_id"]
+        assert received["transaction_id"] == by_number[number]["transaction_id"]
+        assert received["subject"] == "News, at last"
+        parts = {part["content_type"].partition(";")[0]: part for part in received["parts"]}
+        assert set(parts) == {"application/smil", "text/plain", "image/gif"}
+        assert parts["text/plain"]["text"] == text
+        assert parts["image/gif"]["sha256"] == hashlib.sha256(picture).hexdigest()
+
+    store = open_store(stage.ledger_url)
+    rows = wait_for(lambda: store.reports(batch_id=sent["batch_id"]), lambda found: len(found) == 5)
+    statuses = {row.message_id: row.mm_status for row in rows}
+    expected = {by_number[number]["message_id"]: "Retrieved" for number in recipients[:4]}
+    assert statuses == expected | {by_number[recipients[4]]["message_id"]: "Expired"}
+    # They came over HTTP to the plugin, which answered each of them at once.
+    callbacks = [one for one in stage.sandbox.reports() if one["message_id"] in statuses]
+    assert {one["state"] for one in callbacks} == {"acknowledged"}
+    assert {attempt["http_status"] for one in callbacks for attempt in one["attempts"]} == {200}
+
+    logged = written_by(stage)
+    assert sent["batch_id"] in logged
+    for secret in [*recipients, *(number.removeprefix("+") for number in recipients), text]:
+        assert secret not in logged
+    for secret in (stage.sandbox.password, stage.callback_password, stage.s3.secret_key):
+        assert secret not in logged
+
+
+def test_alert_after_a_load_that_worked(stage: Stage) -> None:
+    number = "+12025550181"
+    stage.s3.upload("alerts", {})
+    conf = {"on_call": [number], "bucket": "alerts"}
+    run_id = stage.airflow.trigger("mms_alert", conf)
+    stage.airflow.wait_run("mms_alert", run_id, 120)
+
+    assert stage.airflow.task_states("mms_alert", run_id) == {
+        "load": "success",
+        "draw": "success",
+        "tell_success": "success",
+        "tell_failure": "skipped",
+    }
+    (received,) = stage.sandbox.accepted_for(number)
+    parts = {part["content_type"].partition(";")[0]: part for part in received["parts"]}
+    assert parts["text/plain"]["text"] == "3927 rows loaded."
+    client = stage.s3.client()
+    chart = client.get_object(Bucket="alerts", Key=f"charts/{run_id}.png")["Body"].read()
+    assert chart.startswith(PNG)
+    assert parts["image/png"]["sha256"] == hashlib.sha256(chart).hexdigest()
+
+
+@pytest.mark.parametrize("numbers", [["+12025550182", "+12025550183"]])
+def test_alert_after_a_load_that_failed(stage: Stage, numbers: list[str]) -> None:
+    run_id = stage.airflow.trigger("mms_alert", {"on_call": numbers, "max_rejected": 0})
+    stage.airflow.wait_run("mms_alert", run_id, 120, expect="failed")
+
+    assert stage.airflow.task_states("mms_alert", run_id) == {
+        "load": "failed",
+        "draw": "upstream_failed",
+        "tell_success": "upstream_failed",
+        "tell_failure": "success",
+    }
+    for number in numbers:
+        (received,) = stage.sandbox.accepted_for(number)
+        assert run_id in received["parts"][-1]["text"]
+        assert "Priority>High</" in received["soap"]

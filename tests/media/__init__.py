@@ -1,0 +1,3 @@
+"""Tests of media/."""
+
+from __future__ import annotations

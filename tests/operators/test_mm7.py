@@ -1,0 +1,346 @@
+"""SendMMSOperator over a loopback MMSC and a real ledger: what is pushed when, what fails how, what is sent once."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
+
+from airflow_provider_mm7.operators.mm7 import SendMMSOperator
+from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
+from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
+from tests.support.scripted import free_port
+
+#: A whole GIF of one pixel.
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs=")
+
+
+@dataclass
+class TaskInstance:
+    """Records what is pushed, and how many messages had left by then."""
+
+    centre: MMSC | None = None
+    dag_id: str = "dag"
+    run_id: str = "manual__2026-01-02"
+    task_id: str = "send"
+    map_index: int = -1
+    pushed: list[tuple[str, Any, int]] = field(default_factory=list)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed.append((key, json.loads(json.dumps(value)), len(self.centre.received) if self.centre else 0))
+
+    def value(self, key: str) -> Any:
+        return {name: value for name, value, _ in self.pushed}[key]
+
+
+@pytest.fixture(autouse=True)
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path / 'mm7.db'}")
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def connect(url: str, **extra: Any) -> None:
+        connection = {"conn_type": "mm7", "host": url, "login": "u", "password": "hunter2", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_MM7_DEFAULT", json.dumps(connection))
+
+    return connect
+
+
+def operator(**parameters: Any) -> SendMMSOperator:
+    with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        return SendMMSOperator(**{"task_id": "send", "to": "+64211234567", "text": "hello", **parameters})
+
+
+def execute(task: SendMMSOperator, ti: TaskInstance, **context: Any) -> dict[str, Any]:
+    task.render_template_fields({"ti": ti, **context})  # type: ignore[typeddict-item]
+    return task.execute({"ti": ti})  # type: ignore[typeddict-item]
+
+
+def submitted(received: Received) -> SubmitReq:
+    assert isinstance(received.envelope.message, SubmitReq)
+    return received.envelope.message
+
+
+def test_the_vendors_example_is_rebuilt(connect: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "saturn.gif").write_bytes(GIF)
+    with mmsc() as centre:
+        connect(centre.url, vaspid="TNN", vasid="News", number_format="digits")
+        task = operator(
+            to="7255441234",
+            subject="News for today",
+            text="Science news, new Saturn pictures...",
+            media=[(tmp_path / "saturn.gif").as_uri()],
+            smil="none",
+            expiry="2020-01-20T09:30:47-05:00",
+            priority="Normal",
+        )
+        result = execute(task, TaskInstance(centre))
+
+    (received,) = centre.received
+    request = submitted(received)
+    assert (request.sender_identification.vasp_id, request.sender_identification.vas_id) == ("TNN", "News")
+    assert received.recipients == ("7255441234",)
+    assert request.subject == "News for today"
+    assert request.priority == "Normal"
+    assert request.delivery_report is True
+    assert request.expiry == datetime(2020, 1, 20, 14, 30, 47, tzinfo=UTC)
+    assert request.contents[0].allow_adaptations
+    text, picture = received.envelope.parts
+    assert text.content_type.startswith("text/plain")
+    assert text.body == b"Science news, new Saturn pictures..."
+    assert picture.content_type.partition(";")[0] == "image/gif"
+    assert (picture.content_id, picture.body) == ("saturn.gif", GIF)
+    assert b"multipart/mixed" in received.body
+    assert result["messages"][0]["message_id"] == f"m-{received.transaction_id}"
+
+
+def test_the_contract(connect: Callable[..., None]) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        ti = TaskInstance(centre)
+        result = execute(operator(to=["+64211234567", "64211234568"]), ti)
+    assert ti.pushed == [("batch_id", result["batch_id"], 0)]
+    messages = result.pop("messages")
+    batch_id = result.pop("batch_id")
+    assert batch_id
+    assert result == {"total": 2, "accepted": 2, "refused": 0, "unknown": 0, "suppressed": 0, "planned": 0}
+    assert [list(item) for item in messages] == [
+        ["recipient", "message_id", "transaction_id", "state", "status_code", "status_text"]
+    ] * 2
+    assert [(item["recipient"], item["state"], item["status_code"]) for item in messages] == [
+        ("+64211234567", "accepted", 1000),
+        ("+64211234568", "accepted", 1000),
+    ]
+
+
+def test_templates_reach_every_text_parameter(connect: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(GIF)
+    with mmsc() as centre:
+        connect(centre.url)
+        task = operator(
+            to="{{ people }}",
+            subject="News for {{ ds }}",
+            text=["{{ ds }} one", "two"],
+            media=["{{ folder }}/a.gif"],
+            linked_id="{{ ds }}",
+            expiry="{{ expiry }}",
+            idempotency_key="{{ ds }}",
+        )
+        execute(
+            task,
+            TaskInstance(centre),
+            people="+64211234567, +64211234568",
+            ds="2026-01-02",
+            folder=tmp_path.as_uri(),
+            expiry="P2D",
+        )
+    assert sorted(centre.numbers) == ["+64211234567", "+64211234568"]
+    request = submitted(centre.received[0])
+    assert (request.subject, request.linked_id) == ("News for 2026-01-02", "2026-01-02")
+    assert isinstance(request.expiry, datetime)
+    assert request.timestamp is not None
+    assert request.expiry - request.timestamp == timedelta(days=2)
+    bodies = [part.body for part in centre.received[0].envelope.parts]
+    assert b"2026-01-02 one" in bodies
+    assert b"two" in bodies
+    assert GIF in bodies
+
+
+def test_copies_stand_in_their_own_lists(connect: Callable[..., None]) -> None:
+    with mmsc() as centre:
+        connect(centre.url, recipients_per_request=5)
+        execute(operator(to="+64211234567", cc="+64211234568", bcc=["+64211234569", "+64211234567"]), TaskInstance())
+    (received,) = centre.received
+    recipients = submitted(received).recipients
+    assert [item.value for item in recipients.to] == ["+64211234567"]
+    assert [item.value for item in recipients.cc] == ["+64211234568"]
+    assert [item.value for item in recipients.bcc] == ["+64211234569"]
+
+
+class TestFailures:
+    def test_a_refusal_ends_without_retries_and_names_number_code_and_text(
+        self, connect: Callable[..., None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with mmsc(status(2002, "Address Error")) as centre, caplog.at_level(logging.DEBUG):
+            connect(centre.url)
+            ti = TaskInstance(centre)
+            with pytest.raises(AirflowFailException, match=r"2002 Address Error: \+6421\*+67") as caught:
+                execute(operator(text="top secret text"), ti)
+        assert [key for key, _, _ in ti.pushed] == ["batch_id", "return_value"]
+        assert ti.value("return_value")["refused"] == 1
+        for told in (str(caught.value), caplog.text):
+            assert "4211234567" not in told
+            assert "secret" not in told
+            assert "hunter2" not in told
+
+    def test_what_may_be_sent_later_uses_airflows_retries(self, connect: Callable[..., None]) -> None:
+        with mmsc(status(4006, "Service unavailable")) as centre:
+            connect(centre.url)
+            ti = TaskInstance(centre)
+            with pytest.raises(AirflowException, match="4006 Service unavailable") as caught:
+                execute(operator(), ti)
+        assert not isinstance(caught.value, AirflowFailException)
+        assert ti.value("return_value")["planned"] == 1
+        with mmsc() as centre:
+            connect(centre.url)
+            assert execute(operator(), TaskInstance(centre))["accepted"] == 1
+            assert execute(operator(), TaskInstance(centre))["accepted"] == 1
+            assert len(centre.received) == 1
+
+    def test_a_dead_mmsc_uses_airflows_retries(self, connect: Callable[..., None]) -> None:
+        connect(f"http://127.0.0.1:{free_port()}/mm7")
+        with pytest.raises(AirflowException, match="refused the connection") as caught:
+            execute(operator(), TaskInstance())
+        assert not isinstance(caught.value, AirflowFailException)
+
+    def test_wrong_credentials_end_without_retries_and_the_cleared_task_sends(
+        self, connect: Callable[..., None]
+    ) -> None:
+        with mmsc(lambda received: ("401 Unauthorized", b"", {})) as centre:
+            connect(centre.url)
+            with pytest.raises(AirflowFailException, match="401"):
+                execute(operator(), TaskInstance(centre))
+        with mmsc() as centre:
+            connect(centre.url)
+            assert execute(operator(), TaskInstance(centre))["accepted"] == 1
+
+    def test_doubt_is_held(self, connect: Callable[..., None]) -> None:
+        def lost(received: Received) -> Answer:
+            return lambda peer: peer.reset()
+
+        with mmsc(lost) as centre:
+            connect(centre.url)
+            ti = TaskInstance(centre)
+            with pytest.raises(AirflowFailException, match=r"unknown.*\+6421\*+67.*on_unknown='resend'"):
+                execute(operator(fail_on="never"), ti)
+            assert ti.value("return_value")["unknown"] == 1
+        with mmsc() as centre:
+            connect(centre.url)
+            with pytest.raises(AirflowFailException, match="unknown"):
+                execute(operator(), TaskInstance(centre))
+            assert centre.received == []
+            assert execute(operator(on_unknown="resend"), TaskInstance(centre))["accepted"] == 1
+
+    @pytest.mark.parametrize(
+        ("fail_on", "refused", "fails"),
+        [
+            (None, 1, False),
+            (None, 2, True),
+            ("any", 1, True),
+            ("all", 1, False),
+            ("all", 2, True),
+            ("never", 2, False),
+        ],
+    )
+    def test_fail_on(self, connect: Callable[..., None], fail_on: str | None, refused: int, fails: bool) -> None:
+        everyone = ["+64211234567", "+64211234568"]
+
+        def answer(received: Received) -> SubmitRsp | Answer:
+            return status(2002)(received) if received.recipients[0] in everyone[:refused] else accept(received)
+
+        with mmsc(answer) as centre:
+            connect(centre.url)
+            task = operator(to=everyone, fail_on=fail_on)
+            if fails:
+                with pytest.raises(AirflowFailException):
+                    execute(task, TaskInstance(centre))
+            else:
+                assert execute(task, TaskInstance(centre))["refused"] == refused
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"to": []}, "to"),
+        ({"to": ""}, "to"),
+        ({"to": "0064211234567"}, r"to\[0\]"),
+        ({"to": ["+64211234567", "12"]}, r"to\[1\]"),
+        ({"to": ["+64211234567"], "cc": ["nobody"]}, r"cc\[0\]"),
+        ({"text": None}, "text"),
+        ({"text": "", "media": []}, "text"),
+        ({"expiry": "tomorrow"}, "expiry"),
+        ({"expiry": "2020-01-20T09:30:47"}, "expiry"),
+        ({"priority": "urgent"}, "priority"),
+        ({"message_class": "spam"}, "message_class"),
+        ({"content_class": "huge"}, "content_class"),
+        ({"charged_party": "Nobody"}, "charged_party"),
+        ({"subject": "a\x00b"}, "subject"),
+        ({"on_unknown": "guess"}, "on_unknown"),
+        ({"fail_on": "some"}, "fail_on"),
+        ({"media": "file:///nowhere/at/all.gif"}, "media"),
+        ({"media": "https://example.com/a.gif"}, "media"),
+        ({"smil": "<smil><body/>"}, "smil"),
+    ],
+)
+def test_bad_input_names_the_field_and_nothing_is_sent(
+    connect: Callable[..., None], parameters: dict[str, Any], field: str
+) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        ti = TaskInstance(centre)
+        with pytest.raises(AirflowFailException, match=f"(?i)^{field}: "):
+            execute(operator(**parameters), ti)
+    assert centre.received == []
+    assert ti.pushed == []
+
+
+def test_a_message_over_the_connections_limit_is_refused_naming_object_size_and_limit(
+    connect: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "big.gif").write_bytes(GIF + b"\0" * 40_000)
+    with mmsc() as centre:
+        connect(centre.url, max_message_bytes=30_000)
+        with pytest.raises(AirflowFailException, match=r"big\.gif.*30,?000"):
+            execute(operator(media=(tmp_path / "big.gif").as_uri()), TaskInstance(centre))
+    assert centre.received == []
+
+
+def test_preview_does_everything_but_the_post(
+    connect: Callable[..., None], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    with mmsc() as centre, caplog.at_level(logging.INFO):
+        connect(centre.url, vaspid="TNN")
+        ti = TaskInstance(centre)
+        result = execute(operator(preview=True, subject="private", text="top secret"), ti)
+    assert centre.received == []
+    assert ti.pushed == []
+    assert (result["batch_id"], result["planned"], result["accepted"]) == (None, 1, 0)
+    assert "<VASPID>TNN</VASPID>" in caplog.text
+    assert "text/plain" in caplog.text
+    for hidden in ("4211234567", "private", "secret", "hunter2"):
+        assert hidden not in caplog.text
+
+
+def test_large_results_leave_the_messages_out_when_asked(connect: Callable[..., None]) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        assert "messages" not in execute(operator(xcom_messages=False), TaskInstance(centre))
+
+
+def test_two_mapped_instances_are_two_batches(connect: Callable[..., None]) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        first = execute(operator(), TaskInstance(centre, map_index=0))
+        second = execute(operator(), TaskInstance(centre, map_index=1))
+    assert first["batch_id"] != second["batch_id"]
+    assert len(centre.received) == 2
+
+
+def test_sqlite_under_an_executor_of_many_machines_is_refused(
+    connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    with mmsc() as centre:
+        connect(centre.url)
+        with pytest.raises(AirflowFailException, match="PostgreSQL"):
+            execute(operator(), TaskInstance(centre))
+    assert centre.received == []

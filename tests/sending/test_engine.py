@@ -1,0 +1,372 @@
+"""The engine over a real store and a loopback MMSC: each message once, and every state recorded."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_mm7.exceptions import AccessDenied, NotAnMM7Server, NotSent, StoreUnavailable
+from airflow_provider_mm7.protocol import Payload, Verdict
+from airflow_provider_mm7.sending import Draft, OnUnknown, Prepared, Profile, SendResult, claim_bound, prepare, send
+from airflow_provider_mm7.sending import engine as engine_module
+from airflow_provider_mm7.sending.engine import UNREACHED_LIMIT
+from airflow_provider_mm7.store import Settlement, State, Store, open_store
+from airflow_provider_mm7.transport import Endpoint, MMSCClient
+from tests.support.mmsc import Answer, Received, accept, mmsc, status
+from tests.support.scripted import Exchange, free_port
+
+NOW = datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)
+
+
+class NoMedia:
+    """A media source for messages of text alone."""
+
+    def fetch(self, uri: str, *, limit: int) -> object:
+        raise AssertionError(uri)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(f"sqlite:///{tmp_path / 'mm7.db'}")
+
+
+def numbers(count: int) -> tuple[str, ...]:
+    return tuple(f"+6421{index:07d}" for index in range(1, count + 1))
+
+
+def message(to: tuple[str, ...], *, per_request: int = 1) -> Prepared:
+    draft = Draft(to=to, subject="s", text=("hello",))
+    return prepare(draft, Profile(recipients_per_request=per_request), NoMedia(), now=NOW)  # type: ignore[arg-type]
+
+
+@contextmanager
+def client(url: str, **settings: object) -> Iterator[MMSCClient]:
+    endpoint = Endpoint(**{"url": url, "connect_timeout_s": 5, "read_timeout_s": 5, **settings})  # type: ignore[arg-type]
+    with MMSCClient(endpoint) as opened:
+        yield opened
+
+
+def run(
+    store: Store,
+    url: str,
+    to: tuple[str, ...],
+    *,
+    key: str = "k",
+    per_request: int = 1,
+    on_unknown: OnUnknown = OnUnknown.HOLD,
+    overrides: dict[int, Verdict] | None = None,
+    on_batch: Callable[[str], None] | None = None,
+    **settings: object,
+) -> SendResult:
+    with client(url, **settings) as mmsc_client:
+        return send(
+            message(to, per_request=per_request),
+            store=store,
+            client=mmsc_client,
+            key=key,
+            conn_id="mm7_default",
+            on_unknown=on_unknown,
+            overrides=overrides,
+            on_batch=on_batch,
+        )
+
+
+def states(result: SendResult) -> Counter[str]:
+    return Counter(str(item.state) for item in result.messages)
+
+
+def test_each_recipient_gets_one_message_and_its_message_id_is_recorded(store: Store) -> None:
+    with mmsc() as centre:
+        result = run(store, centre.url, numbers(50))
+    assert sorted(centre.numbers) == list(numbers(50))
+    assert states(result) == {"accepted": 50}
+    by_number = {item.recipients[0]: item.transaction_id for item in centre.received}
+    for sent in result.messages:
+        assert sent.transaction_id == by_number[sent.recipient]
+        assert sent.message_id == f"m-{sent.transaction_id}"
+        assert (sent.status_code, sent.status_text) == (1000, "Success")
+
+
+def test_the_batch_is_named_before_the_first_request(store: Store) -> None:
+    seen: list[int] = []
+    with mmsc() as centre:
+        run(store, centre.url, numbers(1), on_batch=lambda batch_id: seen.append(len(centre.received)))
+    assert seen == [0]
+
+
+def test_what_was_accepted_is_never_sent_again_under_the_same_key(store: Store) -> None:
+    with mmsc() as centre:
+        first = run(store, centre.url, numbers(5))
+        again = run(store, centre.url, numbers(5))
+        assert len(centre.received) == 5
+        assert again.messages == first.messages
+        run(store, centre.url, numbers(5), key="another")
+        assert len(centre.received) == 10
+
+
+def test_recipients_added_later_are_sent_and_those_taken_away_are_not(store: Store) -> None:
+    with mmsc(status(4006)) as centre:
+        run(store, centre.url, numbers(3))
+    with mmsc() as centre:
+        result = run(store, centre.url, (*numbers(2), "+64219999999"))
+    assert sorted(centre.numbers) == [*numbers(2), "+64219999999"]
+    assert result.summary.total == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (1000, "accepted"),
+        (1100, "accepted"),
+        (2000, "refused"),
+        (2002, "refused"),
+        (2999, "refused"),
+        (3000, "retry"),
+        (3001, "refused"),
+        (3003, "refused"),
+        (4000, "retry"),
+        (4001, "refused"),
+        (4006, "retry"),
+        (7777, "retry"),
+    ],
+)
+def test_the_status_decides(store: Store, code: int, state: str) -> None:
+    with mmsc(status(code, "told so")) as centre:
+        result = run(store, centre.url, numbers(1))
+    (sent,) = result.messages
+    assert (sent.state, sent.status_code, sent.status_text) == (state, code, "told so")
+    assert len(centre.received) == 1
+
+
+def test_the_connection_overrides_the_verdict(store: Store) -> None:
+    with mmsc(status(2569)) as centre:
+        result = run(store, centre.url, numbers(1), overrides={2569: Verdict.RETRY})
+    assert states(result) == {"retry": 1}
+
+
+def test_a_retry_sends_only_what_may_be_sent(store: Store) -> None:
+    first, second, third = numbers(3)
+
+    def mixed(received: Received) -> Answer:
+        code = {first: 1000, second: 2002, third: 4006}[received.recipients[0]]
+        return accept(received) if code == 1000 else status(code)(received)
+
+    with mmsc(mixed) as centre:
+        assert states(run(store, centre.url, numbers(3))) == {"accepted": 1, "refused": 1, "retry": 1}
+    with mmsc() as centre:
+        result = run(store, centre.url, numbers(3))
+    assert centre.numbers == [third]
+    assert states(result) == {"accepted": 2, "refused": 1}
+    assert {item.recipient: item.attempts for item in result.messages} == {first: 1, second: 1, third: 2}
+
+
+def hold(peer: Exchange) -> None:
+    """Answer nothing until the test ends."""
+    peer.server.released.wait(20)
+
+
+class TestGroups:
+    def test_one_request_carries_as_many_as_the_mmsc_takes(self, store: Store) -> None:
+        with mmsc() as centre:
+            result = run(store, centre.url, numbers(7), per_request=3)
+        assert sorted(len(item.recipients) for item in centre.received) == [1, 3, 3]
+        assert states(result) == {"accepted": 7}
+        assert len({item.message_id for item in result.messages}) == 3
+
+    def test_3003_is_resubmitted_one_at_a_time_with_new_transaction_ids(self, store: Store) -> None:
+        def singles_only(received: Received) -> Answer:
+            return accept(received) if len(received.recipients) == 1 else status(3003)(received)
+
+        with mmsc(singles_only) as centre:
+            result = run(store, centre.url, numbers(4), per_request=4, max_connections=1)
+        assert [len(item.recipients) for item in centre.received] == [4, 1, 1, 1, 1]
+        assert states(result) == {"accepted": 4}
+        transactions = [item.transaction_id for item in centre.received]
+        assert len(set(transactions)) == 5
+        assert {item.transaction_id for item in result.messages} == set(transactions[1:])
+
+    def test_partial_success_refuses_those_named_and_never_resends_the_others(self, store: Store) -> None:
+        bad = numbers(3)[1]
+        with mmsc(status(1100, "Partial success", details=f"Number: {bad.lstrip('+')}")) as centre:
+            result = run(store, centre.url, numbers(3), per_request=3)
+            run(store, centre.url, numbers(3), per_request=3)
+        assert len(centre.received) == 1
+        assert {item.recipient for item in result.messages if item.state is State.REFUSED} == {bad}
+        assert states(result) == {"accepted": 2, "refused": 1}
+
+
+class TestDoubt:
+    @staticmethod
+    def lost(received: Received) -> Answer:
+        return lambda peer: peer.reset()
+
+    def test_an_answer_that_is_lost_is_held(self, store: Store) -> None:
+        with mmsc(self.lost) as centre:
+            assert states(run(store, centre.url, numbers(1))) == {"unknown": 1}
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(1))) == {"unknown": 1}
+            assert centre.received == []
+
+    def test_or_sent_again_when_the_user_says_so(self, store: Store) -> None:
+        with mmsc(self.lost) as centre:
+            run(store, centre.url, numbers(1), on_unknown=OnUnknown.RESEND)
+            assert len(centre.received) == 1
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(1), on_unknown=OnUnknown.RESEND)) == {"accepted": 1}
+
+    def test_a_silent_mmsc_leaves_doubt(self, store: Store) -> None:
+        def silent(received: Received) -> Answer:
+            return hold
+
+        with mmsc(silent) as centre:
+            assert states(run(store, centre.url, numbers(1), read_timeout_s=0.3)) == {"unknown": 1}
+
+
+class TestHalting:
+    def test_a_dead_mmsc_is_not_hammered_and_the_rest_stays_planned(self, store: Store) -> None:
+        result = run(store, f"http://127.0.0.1:{free_port()}/", numbers(500), max_connections=1)
+        assert isinstance(result.halted_by, NotSent)
+        assert result.summary.planned == 500
+        assert sum(item.attempts for item in store.submissions(result.summary.batch_id)) == UNREACHED_LIMIT
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(500))) == {"accepted": 500}
+
+    @pytest.mark.parametrize(("http", "error"), [("401 Unauthorized", AccessDenied), ("404 Not Found", NotAnMM7Server)])
+    def test_a_closed_door_stops_at_once_and_nothing_is_lost(
+        self, store: Store, http: str, error: type[Exception]
+    ) -> None:
+        with mmsc(lambda received: (http, b"<html/>", {})) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=1)
+            assert len(centre.received) == 1
+        assert isinstance(result.halted_by, error)
+        assert result.summary.planned == 100
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(100))) == {"accepted": 100}
+
+    def test_a_throttled_message_among_others_does_not_stop_them(self, store: Store) -> None:
+        throttled = numbers(20)[3]
+
+        def answer(received: Received) -> Answer:
+            if throttled in received.recipients:
+                return "429 Too Many Requests", b"", {"Retry-After": "1"}
+            return accept(received)
+
+        with mmsc(answer) as centre:
+            result = run(store, centre.url, numbers(20))
+        assert states(result) == {"accepted": 19, "retry": 1}
+        assert result.halted_by is None
+
+
+class TestTheLedgerFails:
+    def test_an_answer_that_cannot_be_recorded_leaves_doubt_and_nothing_else_is_sent(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise StoreUnavailable("disk full")
+
+        monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
+        with mmsc() as centre:
+            with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
+                broken.setattr(Store, "settle", full)
+                with pytest.raises(StoreUnavailable):
+                    run(store, centre.url, numbers(100), max_connections=1)
+            taken = len(centre.received)
+            assert taken <= claim_bound(1)
+            assert f"m-{centre.received[0].transaction_id}" in caplog.text
+            assert "+6421" not in caplog.text
+            # The process lives, so its claims do not end before their lease; a dead one's would at once.
+            monkeypatch.setattr("airflow_provider_mm7.sending.engine.is_alive", lambda owner: False)
+            result = run(store, centre.url, numbers(100))
+        assert len(centre.numbers) == len(set(centre.numbers))
+        assert states(result)["unknown"] == claim_bound(1)
+        assert states(result)["accepted"] == 100 - claim_bound(1)
+
+    def test_a_moment_without_store_is_waited_out(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, failures = Store.settle, [1, 2]
+
+        def flaky(self: Store, batch_id: str, settlements: list[Settlement]) -> None:
+            if failures:
+                failures.pop()
+                raise StoreUnavailable("locked")
+            real(self, batch_id, settlements)
+
+        monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
+        monkeypatch.setattr(Store, "settle", flaky)
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(3))) == {"accepted": 3}
+
+
+def send_in_a_process(url: str, store_url: str, count: int) -> None:
+    run(open_store(store_url), url, numbers(count), max_connections=4)
+
+
+class TestTwoProcesses:
+    def test_two_runs_with_one_key_share_the_work(self, store: Store) -> None:
+        results: list[SendResult] = []
+        with mmsc() as centre:
+            threads = [
+                threading.Thread(target=lambda: results.append(run(store, centre.url, numbers(200)))) for _ in range(2)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert sorted(centre.numbers) == list(numbers(200))
+        assert [states(result) for result in results] == [{"accepted": 200}, {"accepted": 200}]
+
+    def test_a_killed_process_leaves_doubt_for_what_it_had_claimed_and_the_rest_is_sent_once(
+        self, store: Store, tmp_path: Path
+    ) -> None:
+        enough = threading.Event()
+
+        def answer(received: Received) -> Answer:
+            if len(centre.received) < 20:
+                return accept(received)
+            enough.set()
+            return hold
+
+        context = multiprocessing.get_context("spawn")
+        with mmsc(answer) as centre:
+            process = context.Process(
+                target=send_in_a_process, args=(centre.url, f"sqlite:///{tmp_path / 'mm7.db'}", 100)
+            )
+            process.start()
+            assert enough.wait(60)
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            first = centre.received[:]
+        with mmsc() as second:
+            result = run(store, second.url, numbers(100))
+        sent_before = {number for item in first for number in item.recipients}
+        in_doubt = {item.recipient for item in result.messages if item.state is State.UNKNOWN}
+        assert not sent_before & set(second.numbers)
+        assert sorted(second.numbers) == sorted(set(numbers(100)) - sent_before - (in_doubt - sent_before))
+        assert len(in_doubt) <= claim_bound(4)
+        assert result.summary.accepted + result.summary.unknown == 100
+
+
+def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(store: Store) -> None:
+    def broken(*_: object) -> Payload:
+        raise RuntimeError("boom")
+
+    batch = store.open_batch("k", conn_id="c")
+    from airflow_provider_mm7.store import NewSubmission
+
+    store.plan(batch.batch_id, [NewSubmission(recipient=number) for number in numbers(3)])
+    with mmsc() as centre, client(centre.url) as mmsc_client:
+        halted = engine_module.Engine(store=store, client=mmsc_client, compose=broken).run(batch.batch_id)
+        assert centre.received == []
+    assert "RuntimeError" in str(halted)
+    assert "boom" not in str(halted)
+    assert store.summary(batch.batch_id).planned == 3

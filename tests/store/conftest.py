@@ -1,0 +1,101 @@
+"""One contract, two databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_mm7.store import Store
+from airflow_provider_mm7.store.tables import batch_count, metadata, submission
+from tests.support.postgres_server import Postgres
+
+START = datetime(2026, 1, 20, 9, 30, 47, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "postgres":
+        return cast(str, request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path}/mm7.db"
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: Postgres) -> Iterator[Store]:
+    with postgres_server.database() as url:
+        store = Store(url)
+        store.upgrade()
+        yield store
+        store.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database with empty tables."""
+    if request.param == "postgres":
+        return emptied(request.getfixturevalue("migrated_postgres"))
+    url = f"sqlite:///{tmp_path}/mm7.db"
+    store = Store(url)
+    store.upgrade()
+    store.close()
+    return url
+
+
+def emptied(store: Store) -> str:
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    store._db.write(lambda connection: connection.execute(sa.text(f"TRUNCATE {names}")))
+    return store._db.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgres_store(migrated_postgres: Store, clock: Clock) -> Iterator[Store]:
+    """A migrated store on PostgreSQL, for what only PostgreSQL has."""
+    store = Store(emptied(migrated_postgres), clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(migrated_url: str, clock: Clock) -> Iterator[Store]:
+    """A migrated store; whatever a test did, the counts must agree with the rows in the end."""
+    store = Store(migrated_url, clock=clock)
+    yield store
+    assert counted(store) == kept(store)
+    store.close()
+
+
+def counted(store: Store) -> dict[tuple[str, str, str], int]:
+    """Count the submissions themselves."""
+    columns = (submission.c.batch_id, submission.c.state, submission.c.delivery)
+    query = sa.select(*columns, sa.func.count()).group_by(*columns)
+    return store._db.read(lambda connection: {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
+
+
+def kept(store: Store) -> dict[tuple[str, str, str], int]:
+    """Read the counts that are kept beside them."""
+    query = sa.select(batch_count)
+    rows = store._db.read(lambda connection: connection.execute(query).all())
+    return {(row.batch_id, row.state, row.delivery): row.n for row in rows if row.n}

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from airflow_provider_mm7.store import NewSubmission, Owner, Settlement, State, Store, Submission
+from tests.store.conftest import START, Clock
+from tests.store.make import claim, numbers, owner, planned, report, settled, transaction
+
+
+def state_of(store: Store, item: Submission) -> State:
+    return next(one for one in store.submissions(item.batch_id) if one.id == item.id).state
+
+
+class TestClaiming:
+    def test_rows_are_got_once_in_order_each_with_a_transaction(self, store: Store) -> None:
+        batch = planned(store, 5)
+        first, rest = claim(store, batch, 2), claim(store, batch, 10)
+        assert [item.recipient for item in first + rest] == numbers(5)
+        assert claim(store, batch) == []
+        assert len({item.transaction_id for item in first + rest}) == 5
+        assert {(item.state, item.attempts) for item in first + rest} == {(State.SENDING, 1)}
+
+    def test_what_is_returned_is_committed(self, store: Store, migrated_url: str) -> None:
+        batch = planned(store, 2)
+        items = claim(store, batch)
+        other = Store(migrated_url)
+        assert other.submissions(batch.batch_id) == items
+        other.close()
+
+    def test_a_group_shares_its_transaction(self, store: Store) -> None:
+        batch = planned(store, 5)
+        ids = [item.transaction_id for item in claim(store, batch, group=2)]
+        assert ids[0] == ids[1] != ids[2] == ids[3] != ids[4]
+
+    def test_other_batches_are_left_alone(self, store: Store) -> None:
+        one, two = planned(store, 2, key="1"), planned(store, 2, key="2")
+        assert {item.batch_id for item in claim(store, one)} == {one.batch_id}
+        assert store.summary(two.batch_id).planned == 2
+
+    def test_a_failing_transaction_id_claims_nothing(self, store: Store) -> None:
+        batch = planned(store, 2)
+
+        def broken() -> str:
+            raise RuntimeError("no entropy")
+
+        with pytest.raises(RuntimeError):
+            store.claim(batch.batch_id, owner(), limit=1, lease_s=1, transaction_id=broken)
+        assert store.summary(batch.batch_id).planned == 2
+
+
+class TestRetries:
+    def test_a_retry_is_claimed_when_it_is_due_after_what_is_planned(self, store: Store, clock: Clock) -> None:
+        batch = planned(store, 3)
+        first, second = claim(store, batch, 2)
+        store.settle(batch.batch_id, settled([first], State.RETRY), retry_after_s=30)
+        store.settle(batch.batch_id, [Settlement(submission_id=second.id, state=State.RETRY, retry_after_s=10)])
+        assert store.next_due(batch.batch_id) is not None
+        assert [item.attempts for item in claim(store, batch)] == [1]
+        assert store.next_due(batch.batch_id) == START + timedelta(seconds=10)
+        clock.advance(9.9)
+        assert claim(store, batch) == []
+        clock.advance(20.1)
+        again = claim(store, batch)
+        assert [(item.id, item.attempts) for item in again] == [(second.id, 2), (first.id, 2)]
+        assert not {item.transaction_id for item in again} & {first.transaction_id, second.transaction_id}
+        assert store.next_due(batch.batch_id) is None
+
+    def test_a_retry_without_a_time_waits_until_somebody_asks(self, store: Store, clock: Clock) -> None:
+        batch = planned(store, 2)
+        items = claim(store, batch, 1)
+        store.settle(batch.batch_id, settled(items, State.RETRY))
+        claim(store, batch)
+        clock.advance(1e9)
+        assert claim(store, batch) == []
+        assert store.next_due(batch.batch_id) is None
+        assert store.submissions(batch.batch_id, states=[State.RETRY])[0].not_before is None
+        assert store.requeue_retries(batch.batch_id) == 1
+        assert [item.id for item in claim(store, batch)] == [items[0].id]
+
+
+class TestSettling:
+    def test_records_the_answer(self, store: Store) -> None:
+        batch = planned(store)
+        (item,) = claim(store, batch)
+        answer = Settlement(submission_id=item.id, state=State.REFUSED, status_code=2002, status_text="Address\0Error")
+        assert store.settle(batch.batch_id, [answer]) == 1
+        (found,) = store.submissions(batch.batch_id)
+        assert (found.state, found.status_code, found.status_text) == (State.REFUSED, 2002, "Address\ufffdError")
+        assert found.transaction_id == item.transaction_id
+
+    def test_accepted_is_never_left(self, store: Store) -> None:
+        batch = planned(store)
+        items = claim(store, batch)
+        store.settle(batch.batch_id, settled(items))
+        for state in State:
+            assert store.settle(batch.batch_id, settled(items, state, message_id="other")) == 0
+        (found,) = store.submissions(batch.batch_id)
+        assert (found.state, found.message_id) == (State.ACCEPTED, f"m-{found.recipient}")
+
+    @pytest.mark.parametrize("state", [State.ACCEPTED, State.REFUSED, State.RETRY])
+    def test_a_late_answer_ends_the_doubt(self, store: Store, state: State) -> None:
+        batch = planned(store)
+        items = claim(store, batch)
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: False) == 1
+        assert store.settle(batch.batch_id, settled(items, state)) == 1
+        assert state_of(store, items[0]) is state
+
+    @pytest.mark.parametrize("state", [State.REFUSED, State.RETRY, State.UNKNOWN])
+    def test_an_answer_settles_what_is_planned_or_final_only_once(self, store: Store, state: State) -> None:
+        batch = planned(store)
+        items = claim(store, batch)
+        store.settle(batch.batch_id, settled(items, state))
+        if state is not State.UNKNOWN:
+            assert store.settle(batch.batch_id, settled(items)) == 0
+        assert store.settle(batch.batch_id, settled(items, state)) == 0
+        assert state_of(store, items[0]) is state
+
+    def test_an_answer_to_an_earlier_request_changes_nothing(self, store: Store) -> None:
+        batch = planned(store)
+        (first,) = claim(store, batch)
+        store.settle_abandoned(batch.batch_id, is_alive=lambda _: False)
+        store.requeue_unknown(batch.batch_id)
+        claim(store, batch, token="two")
+        late = Settlement(submission_id=first.id, state=State.REFUSED, transaction_id=first.transaction_id)
+        assert store.settle(batch.batch_id, [late]) == 0
+        assert state_of(store, first) is State.SENDING
+
+    def test_a_late_acceptance_stops_a_planned_second_request(self, store: Store) -> None:
+        batch = planned(store)
+        (first,) = claim(store, batch)
+        store.settle_abandoned(batch.batch_id, is_alive=lambda _: False)
+        store.requeue_unknown(batch.batch_id)
+        late = Settlement(
+            submission_id=first.id, state=State.ACCEPTED, message_id="m-1", transaction_id=first.transaction_id
+        )
+        assert store.settle(batch.batch_id, [late]) == 1
+        assert claim(store, batch) == []
+
+    def test_one_commit_for_a_group(self, store: Store) -> None:
+        batch = planned(store, 3)
+        items = claim(store, batch)
+        bad = Settlement(submission_id=items[1].id, state=State.ACCEPTED, message_id="m", status_code=10**30)
+        with pytest.raises(Exception, match=r"."):
+            store.settle(batch.batch_id, [*settled(items[:1]), bad])
+        assert store.summary(batch.batch_id).sending == 3
+
+    def test_rows_of_other_batches_and_unknown_rows_do_not_move(self, store: Store) -> None:
+        one, two = planned(store, key="1"), planned(store, key="2")
+        items = claim(store, one)
+        assert store.settle(two.batch_id, settled(items)) == 0
+        assert store.settle(one.batch_id, [Settlement(submission_id=10**9, state=State.ACCEPTED)]) == 0
+        assert store.settle(one.batch_id, []) == 0
+
+    def test_an_empty_message_id_matches_nothing(self, store: Store) -> None:
+        batch = planned(store)
+        items = claim(store, batch)
+        store.settle(batch.batch_id, [Settlement(submission_id=items[0].id, state=State.ACCEPTED, message_id="")])
+        assert store.add_reports([report("", recipient=items[0].recipient)]) == [True]
+        assert store.delivery_of_batches([batch.batch_id])[batch.batch_id].by_status == {}
+
+
+class TestGivingBack:
+    def test_released_rows_are_planned_and_the_attempt_does_not_count(self, store: Store) -> None:
+        batch = planned(store, 3)
+        items = claim(store, batch)
+        store.settle(batch.batch_id, settled(items[2:]))
+        assert store.release([item.id for item in items], owner("somebody else")) == 0
+        assert store.release([item.id for item in items], owner()) == 2
+        assert [(item.id, item.attempts) for item in claim(store, batch)] == [(item.id, 1) for item in items[:2]]
+
+    def test_a_split_group_gets_transactions_of_its_own(self, store: Store) -> None:
+        batch = planned(store, 3)
+        group = claim(store, batch, group=3)
+        store.settle(batch.batch_id, settled(group[:1]))
+        singles = store.split(batch.batch_id, group, transaction_id=transaction)
+        assert [item.id for item in singles] == [item.id for item in group[1:]]
+        assert len({group[0].transaction_id, *(item.transaction_id for item in singles)}) == 3
+        assert store.submissions(batch.batch_id, states=[State.SENDING]) == singles
+        assert store.split(batch.batch_id, group, transaction_id=transaction) == []
+
+
+class TestAbandoned:
+    def test_the_dead_leave_doubt_the_living_keep_their_rows(self, store: Store) -> None:
+        batch = planned(store, 3)
+        claim(store, batch, 1, token="dead"), claim(store, batch, 1, token="alive")
+        asked: list[Owner] = []
+
+        def alive(who: Owner) -> bool:
+            asked.append(who)
+            return who.token == "alive"
+
+        assert store.settle_abandoned(batch.batch_id, is_alive=alive) == 1
+        assert sorted(asked, key=lambda who: who.token) == [owner("alive"), owner("dead")]
+        states = [item.state for item in store.submissions(batch.batch_id)]
+        assert states == [State.UNKNOWN, State.SENDING, State.PLANNED]
+
+    def test_of_whom_nothing_is_known_the_lease_decides(self, store: Store, clock: Clock) -> None:
+        batch = planned(store)
+        claim(store, batch)
+        clock.advance(60)
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 0
+        assert store.extend_lease(batch.batch_id, owner(), lease_s=60) == 1
+        clock.advance(60)
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 0
+        clock.advance(0.1)
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: True) == 0
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 1
+
+    def test_unknown_rows_are_sent_again_only_when_told(self, store: Store) -> None:
+        batch = planned(store, 1200)
+        claim(store, batch, 1200)
+        assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: False) == 1200
+        assert claim(store, batch) == []
+        assert store.requeue_unknown(batch.batch_id) == 1200
+        assert len(claim(store, batch, 2000)) == 1200
+
+    def test_planning_between_changes_nothing(self, store: Store) -> None:
+        batch = planned(store, 2)
+        claim(store, batch)
+        store.settle_abandoned(batch.batch_id, is_alive=lambda _: False)
+        assert store.plan(batch.batch_id, [NewSubmission(recipient=number) for number in numbers(2)]) == 0
+        assert store.summary(batch.batch_id).unknown == 2

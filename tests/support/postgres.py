@@ -1,0 +1,23 @@
+"""Fixtures: a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres_server import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One server for the session; tests make databases of their own in it."""
+    with Postgres(fsync=False) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """URL of an empty database."""
+    with postgres_server.database() as url:
+        yield url

@@ -1,0 +1,338 @@
+"""The client against a loopback server that fails on the byte it is told to: was it sent, or not?"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from airflow_provider_mm7.exceptions import (
+    AccessDenied,
+    ConnectFailed,
+    MM7Error,
+    NameResolutionFailed,
+    NotAnMM7Server,
+    NotSent,
+    OutcomeUnknown,
+    ThrottledOrDown,
+    TlsFailed,
+)
+from airflow_provider_mm7.protocol import Payload, Status, SubmitRsp, dump
+from airflow_provider_mm7.transport import Endpoint, MMSCClient, Reach, probe
+from tests.support.scripted import Exchange, free_port, scripted
+
+#: Far more than the sockets' buffers hold, so that a server that stops reading stops the client in the middle.
+BIG = Payload(content_type="text/xml", chunks=(b"<head/>", *(b"x" * 65536,) * 256, b"<tail/>"))
+SMALL = Payload(content_type="text/xml", chunks=(b"<a>", b"media" * 100, b"</a>"))
+
+
+def accepted(message_id: str = "m1", code: int = 1000) -> bytes:
+    return dump(
+        SubmitRsp(mm7_version="5.3.0", status=Status(status_code=code, status_text="t"), message_id=message_id),
+        transaction_id="t1",
+    ).body
+
+
+def client(url: str, **settings: object) -> MMSCClient:
+    return MMSCClient(Endpoint(**{"url": url, "connect_timeout_s": 5, "read_timeout_s": 5, **settings}))  # type: ignore[arg-type]
+
+
+def answering(status: str, body: bytes, **headers: str) -> Callable[[Exchange], None]:
+    def script(peer: Exchange) -> None:
+        peer.read()
+        peer.answer(status, body, headers={key.replace("_", "-"): value for key, value in headers.items()})
+
+    return script
+
+
+def test_posts_the_payload_whole_with_its_length_and_credentials() -> None:
+    with scripted(answering("200 OK", accepted())) as server, client(server.url, login="ü", password="p:w") as mmsc:
+        envelope = mmsc.exchange(SMALL)
+
+    assert isinstance(envelope.message, SubmitRsp)
+    assert envelope.message.message_id == "m1"
+    (request,) = server.requests
+    assert request.head.startswith("POST /mm7 HTTP/1.1")
+    assert request.body == SMALL.body
+    assert request.header("Content-Length") == str(len(SMALL.body))
+    assert request.header("Transfer-Encoding") is None
+    assert request.header("SOAPAction") == '""'
+    assert request.header("MIME-Version") == "1.0"
+    scheme, _, token = (request.header("Authorization") or "").partition(" ")
+    assert (scheme, base64.b64decode(token).decode()) == ("Basic", "ü:p:w")
+
+
+def test_extra_headers_are_sent() -> None:
+    headers = {"X-Mbuni-TransactionID": "Mbuni-msg.1759.x9.99.16"}
+    with scripted(answering("200 OK", accepted())) as server, client(server.url, headers=headers) as mmsc:
+        mmsc.exchange(SMALL)
+    assert server.requests[0].header("X-Mbuni-TransactionID") == "Mbuni-msg.1759.x9.99.16"
+
+
+def test_digest_answers_the_challenge_with_the_body_sent_again() -> None:
+    def script(peer: Exchange) -> None:
+        peer.read()
+        peer.answer("401 Unauthorized", headers={"WWW-Authenticate": 'Digest realm="mms", nonce="n1", qop="auth"'})
+        peer.read()
+        peer.answer(body=accepted())
+
+    with scripted(script) as server, client(server.url, login="u", password="p", auth="digest") as mmsc:
+        assert mmsc.exchange(SMALL).transaction_id == "t1"
+    first, second = server.requests
+    assert first.header("Authorization") is None
+    assert (second.header("Authorization") or "").startswith('Digest username="u"')
+    assert second.body == SMALL.body
+
+
+def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password stolen\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with scripted(answering("200 OK", accepted())) as server, client(server.url) as mmsc:
+        mmsc.exchange(SMALL)
+    assert server.requests[0].header("Authorization") is None
+
+
+def test_one_connection_serves_many_messages() -> None:
+    def script(peer: Exchange) -> None:
+        for _ in range(3):
+            peer.read()
+            peer.answer(body=accepted())
+
+    with scripted(script) as server, client(server.url) as mmsc:
+        for _ in range(3):
+            mmsc.exchange(SMALL)
+        assert server.connections == 1
+
+
+def refuse_then_close(peer: Exchange) -> None:
+    peer.read_head()
+    peer.reset()
+
+
+def take_and_reset(peer: Exchange) -> None:
+    peer.read()
+    peer.reset()
+
+
+def take_and_close(peer: Exchange) -> None:
+    peer.read()
+
+
+def take_and_wait(peer: Exchange) -> None:
+    peer.read()
+    peer.server.released.wait(20)
+
+
+def plain_http(peer: Exchange) -> None:
+    """Answer a TLS client's hello as an HTTP server does."""
+    peer.sock.recv(1)
+    peer.sock.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def half_an_answer(peer: Exchange) -> None:
+    peer.read()
+    body = accepted()
+    peer.answer(body=body[: len(body) // 2], length=len(body))
+
+
+def half_a_chunked_answer(peer: Exchange) -> None:
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<env")
+
+
+def half_a_document(peer: Exchange) -> None:
+    peer.read()
+    peer.answer(body=accepted()[:-30])
+
+
+def endless_answer(peer: Exchange) -> None:
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        peer.sock.sendall(b"x" * 65536)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        take_and_reset,
+        take_and_close,
+        take_and_wait,
+        half_an_answer,
+        half_a_chunked_answer,
+        half_a_document,
+        endless_answer,
+        answering("200 OK", b"<html>hello</html>"),
+        answering("200 OK", b""),
+        answering("504 Gateway Timeout", b"upstream"),
+        answering("500 Internal Server Error", accepted()),
+    ],
+    ids=lambda script: getattr(script, "__qualname__", "answer"),
+)
+def test_a_whole_request_without_a_clear_answer_has_an_unknown_outcome(script: Callable[[Exchange], None]) -> None:
+    with (
+        scripted(script) as server,
+        client(server.url, read_timeout_s=0.5) as mmsc,
+        pytest.raises(OutcomeUnknown),
+    ):
+        mmsc.exchange(SMALL)
+
+
+def test_a_connection_reset_in_the_middle_of_the_body_was_not_sent() -> None:
+    with scripted(refuse_then_close) as server, client(server.url) as mmsc, pytest.raises(NotSent):
+        mmsc.exchange(BIG)
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    with client(f"http://127.0.0.1:{free_port()}/mm7") as mmsc, pytest.raises(ConnectFailed, match="refused"):
+        mmsc.exchange(SMALL)
+
+
+def test_an_unknown_host_was_not_sent() -> None:
+    with client("http://mmsc.invalid/mm7") as mmsc, pytest.raises(NameResolutionFailed, match=r"mmsc\.invalid"):
+        mmsc.exchange(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "retry_after"),
+    [
+        ("401 Unauthorized", AccessDenied, None),
+        ("403 Forbidden", AccessDenied, None),
+        ("404 Not Found", NotAnMM7Server, None),
+        ("302 Found", NotAnMM7Server, None),
+        ("409 Conflict", ThrottledOrDown, None),
+        ("429 Too Many Requests", ThrottledOrDown, 7.0),
+        ("500 Internal Server Error", ThrottledOrDown, None),
+        ("503 Service Unavailable", ThrottledOrDown, 7.0),
+    ],
+)
+def test_http_errors_are_told_apart(status: str, error: type[MM7Error], retry_after: float | None) -> None:
+    headers = {"Location": "http://127.0.0.1:1/elsewhere"}
+    if retry_after is not None:
+        headers["Retry-After"] = f"{retry_after:g}"
+    with scripted(answering(status, b"<html/>", **headers)) as server, client(server.url) as mmsc:
+        with pytest.raises(error) as caught:
+            mmsc.exchange(SMALL)
+        assert len(server.requests) == 1
+    assert caught.value.http_status == int(status[:3])  # type: ignore[attr-defined]
+    assert getattr(caught.value, "retry_after_s", None) == retry_after
+    assert type(pickle.loads(pickle.dumps(caught.value))) is error
+
+
+def test_an_error_status_is_read_at_any_http_status() -> None:
+    with scripted(answering("500 Internal Server Error", accepted(code=2002))) as server, client(server.url) as mmsc:
+        message = mmsc.exchange(SMALL).message
+    assert isinstance(message, SubmitRsp)
+    assert message.status.status_code == 2002
+
+
+def test_errors_hold_no_credentials() -> None:
+    url = f"http://127.0.0.1:{free_port()}/mm7"
+    with client(url, login="u", password="hunter2", headers={"X-Key": "topsecret"}) as mmsc:
+        with pytest.raises(ConnectFailed) as caught:
+            mmsc.exchange(SMALL)
+        assert "hunter2" not in repr(mmsc.endpoint)
+        assert "topsecret" not in repr(mmsc.endpoint)
+    assert "hunter2" not in repr(caught.value)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """A server context with a certificate that nobody trusts, and the certificate."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return context, path
+
+
+def test_an_untrusted_certificate_was_not_sent(tls: tuple[ssl.SSLContext, Path]) -> None:
+    with scripted(answering("200 OK", accepted()), tls=tls[0]) as server, client(server.url) as mmsc:
+        with pytest.raises(TlsFailed, match="ca_bundle"):
+            mmsc.exchange(SMALL)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("trust", ["ca_bundle", "environment", "verify off"])
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_a_certificate_can_be_trusted(
+    tls: tuple[ssl.SSLContext, Path], trust: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, object] = {}
+    if trust == "ca_bundle":
+        settings["ca_bundle"] = str(tls[1])
+    elif trust == "verify off":
+        settings["verify"] = False
+    else:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls[1]))
+    with (
+        scripted(answering("200 OK", accepted()), tls=tls[0]) as server,
+        client(server.url, **settings) as mmsc,
+    ):
+        assert mmsc.exchange(SMALL).transaction_id == "t1"
+
+
+def test_a_plain_server_behind_https_is_a_tls_error() -> None:
+    with scripted(plain_http) as server:
+        url = server.url.replace("http:", "https:")
+        with client(url) as mmsc, pytest.raises(TlsFailed):
+            mmsc.exchange(SMALL)
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(answering("200 OK", accepted())) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with client("http://mmsc.invalid/mm7") as mmsc:
+            mmsc.exchange(SMALL)
+    assert proxy.requests[0].head.startswith("POST http://mmsc.invalid/mm7 HTTP/1.1")
+
+
+def test_the_source_address_is_used() -> None:
+    seen: list[str] = []
+
+    def script(peer: Exchange) -> None:
+        seen.append(peer.sock.getpeername()[0])
+        peer.read()
+        peer.answer(body=accepted())
+
+    with scripted(script) as server, client(server.url, source_address="127.0.0.2") as mmsc:
+        mmsc.exchange(SMALL)
+    assert seen == ["127.0.0.2"]
+
+
+class TestProbe:
+    def test_sends_a_get_with_the_credentials(self) -> None:
+        with scripted(answering("405 Method Not Allowed", b"")) as server:
+            result = probe(Endpoint(url=server.url, login="u", password="p"))
+        assert result.ok
+        assert result.http_status == 405
+        assert "reached, not refused" in result.text
+        (request,) = server.requests
+        assert request.head.startswith("GET /mm7")
+        assert request.body == b""
+        assert request.header("Authorization") == "Basic dTpw"
+
+    @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+    def test_names_credentials(self, status: str) -> None:
+        with scripted(answering(status, b"")) as server:
+            result = probe(Endpoint(url=server.url, login="u", password="hunter2"))
+        assert (result.ok, result.reach) == (False, Reach.DENIED)
+        assert "credentials or IP allow list" in result.text
+        assert "hunter2" not in result.text
+
+    def test_tells_dns_refused_tls_and_silence_apart(self) -> None:
+        assert probe(Endpoint(url="http://mmsc.invalid/mm7")).reach is Reach.DNS
+        assert probe(Endpoint(url=f"http://127.0.0.1:{free_port()}/")).reach is Reach.REFUSED
+        with scripted(plain_http) as server:
+            assert probe(Endpoint(url=server.url.replace("http:", "https:"))).reach is Reach.TLS
+        with scripted(take_and_wait) as server:
+            assert probe(Endpoint(url=server.url, read_timeout_s=0.3)).reach is Reach.LOST
+        assert probe(Endpoint(url="http://127.0.0.1:99999/")).reach is Reach.CONFIG
