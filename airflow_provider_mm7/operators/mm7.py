@@ -181,7 +181,8 @@ class SendMMSOperator(BaseOperator):
             to=parse_list(self.to, field="to"),
             cc=parse_list(self.cc, field="cc"),
             bcc=parse_list(self.bcc, field="bcc"),
-            subject=self.subject,
+            # A template over several lines ends in a line break, which no subject may.
+            subject=self.subject.strip() if isinstance(self.subject, str) else self.subject,
             text=text,
             media=_uris(self.media),
             smil=self.smil,
