@@ -227,6 +227,7 @@ def test_postgresql_is_migrated_on_demand_only(
     assert mm7.json("db", "upgrade")["revision"] == checked["head"]
     assert mm7.json("db", "check")["ok"]
     assert mm7.json("reports") == []
+    open_store(postgres_url).close()
 
 
 def test_db_prune(mm7: Commands) -> None:
