@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import xml.etree.ElementTree as ElementTree  # noqa: S405 - our own pytest wrote it
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 

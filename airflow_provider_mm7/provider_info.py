@@ -157,7 +157,7 @@ _CONFIG: dict[str, Any] = {
                 "description": "Folder for the media of messages from handsets; in production one in an object store.",
                 "version_added": "0.1.0",
                 "type": "string",
-                "example": "s3://aws_default@news/inbound",
+                "example": "s3://news/inbound",
                 "default": "file://{AIRFLOW_HOME}/mm7/inbound",
             },
             "max_callback_bytes": {

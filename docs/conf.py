@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from airflow_provider_mm7 import __version__  # noqa: E402
+from airflow_provider_mm7 import __version__
 
 project = "airflow-provider-mm7"
 author = "The airflow-provider-mm7 authors"
@@ -28,11 +28,19 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 
 nitpicky = True
 # Types of other projects, whose inventories are not fetched: the docs build without network.
+FOREIGN_MODULES = (
+    "airflow|alembic|asyncio|collections|datetime|enum|ipaddress|lxml|pathlib|requests|sqlalchemy|sa|starlette|typing"
+    "|etree|ssl|os|abc|queue|threading|types"
+)
+FOREIGN_NAMES = (
+    "Any|Context|Iterable|Iterator|Mapping|Sequence|Collection|Callable|Path|datetime|timedelta|ValueError|Exception"
+    "|BaseException|Enum|StrEnum|None|dict|list|tuple|str|int|float|bool|bytes|optional|type|object"
+    r"|Airflow\w*Exception|AirflowSensorTimeout|PokeReturnValue"
+)
 nitpick_ignore_regex = [
-    # Raised and returned types of Airflow, written by their bare names.
-    ("py:.*", r"(Airflow\w*Exception|AirflowSensorTimeout|PokeReturnValue)"),
+    ("py:.*", rf"({FOREIGN_MODULES})\..*"),
+    ("py:.*", rf"({FOREIGN_NAMES})"),
     # Inside of the package: named in signatures, no part of what users import.
-    ("py:class", r"airflow_provider_mm7\.(hooks\.connection|triggers|transport|store|sending)\..*|DeliveryReportTrigger"),
-    ("py:.*", r"(airflow|alembic|asyncio|boto3|collections|datetime|enum|ipaddress|lxml|pathlib|requests|sqlalchemy|sa|starlette|typing|etree|ssl|os|abc|queue|threading|types)\..*"),
-    ("py:.*", r"(Any|Context|Iterable|Iterator|Mapping|Sequence|Collection|Callable|Path|datetime|timedelta|ValueError|Exception|BaseException|Enum|StrEnum|None|dict|list|tuple|str|int|float|bool|bytes|optional|type|object|set|frozenset)"),
+    ("py:class", r"airflow_provider_mm7\.(hooks\.connection|triggers|transport|store|sending)\..*"),
+    ("py:class", r"DeliveryReportTrigger"),
 ]

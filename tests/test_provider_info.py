@@ -108,6 +108,7 @@ def test_defining_the_commands_loads_nothing_of_ours() -> None:
         "airflow_provider_mm7",
         "airflow_provider_mm7.cli",
         "airflow_provider_mm7.cli.definition",
+        "airflow_provider_mm7.cli.options",
         "airflow_provider_mm7.cli.sandbox_options",
         "airflow_provider_mm7.provider_info",
     }
@@ -156,7 +157,7 @@ def test_airflow_loads_the_plugin(airflow_home: AirflowHome) -> None:
 
 def test_airflow_knows_the_options(airflow_home: AirflowHome) -> None:
     def value(option: str, **extra: str) -> str:
-        done = airflow_home.run("config", "get-value", "mm7", option, **extra)
+        done = airflow_home.run("config", "get-value", "mm7", option, stdin=None, **extra)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -79,6 +79,6 @@ def _one_line(error: Exception) -> str:
 
 def _is_airflows(error: Exception) -> bool:
     """Tell whether this is one of Airflow's own errors, whose text is for people; a library's may hold anything."""
-    from airflow.exceptions import AirflowException
+    from airflow.providers.common.compat.sdk import AirflowException
 
     return isinstance(error, AirflowException)

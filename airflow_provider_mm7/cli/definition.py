@@ -13,65 +13,63 @@ from airflow.cli.cli_config import (
     ARG_OUTPUT,
     ARG_VERBOSE,
     ActionCommand,
-    Arg,
     GroupCommand,
-    positive_int,
 )
 
+from airflow_provider_mm7.cli.options import count, days, option
 from airflow_provider_mm7.cli.sandbox_options import SANDBOX_ARGS
 
-ARG_OUTPUT_JSON = Arg(
-    ("-o", "--output"),
+ARG_OUTPUT_JSON = option(
+    "-o",
+    "--output",
     help="Output format. Allowed values: json, yaml, plain, table (default: json)",
     metavar="(json, table, yaml, plain)",
     choices=("json", "table", "yaml", "plain"),
     default="json",
 )
 
-ARG_LIMIT = Arg(
-    ("--limit",), help="At most so many rows (default: 100)", type=positive_int(allow_zero=False), default=100
-)
-ARG_LAST = Arg(("--limit",), help="Only the last so many rows (default: all)", type=positive_int(allow_zero=False))
-ARG_BATCH_ID = Arg(("--batch-id",), help="Only those of this batch")
-ARG_MESSAGE_ID = Arg(("--message-id",), help="Only those of this MessageID")
-ARG_SINCE = Arg(("--since",), help="Only those received since this time (RFC 3339, such as 2026-01-20T09:30:47Z)")
+ARG_LIMIT = option("--limit", help="At most so many rows (default: 100)", type=count, default=100)
+ARG_LAST = option("--limit", help="Only the last so many rows (default: all)", type=count)
+ARG_BATCH_ID = option("--batch-id", help="Only those of this batch")
+ARG_MESSAGE_ID = option("--message-id", help="Only those of this MessageID")
+ARG_SINCE = option("--since", help="Only those received since this time (RFC 3339, such as 2026-01-20T09:30:47Z)")
 
-ARG_HOST = Arg(("--host",), help="Address to listen on (default: 127.0.0.1)", default="127.0.0.1")
-ARG_PORT = Arg(("--port",), help="Port to listen on (default: 8080)", type=int, default=8080)
+ARG_HOST = option("--host", help="Address to listen on (default: 127.0.0.1)", default="127.0.0.1")
+ARG_PORT = option("--port", help="Port to listen on (default: 8080)", type=int, default=8080)
 
-ARG_CONN_ID = Arg(("--conn-id",), help="Connection of the MMSC (default: mm7_default)", default="mm7_default")
-ARG_TO = Arg(
-    ("--to",), help="Number to send to; repeat it, or separate numbers by commas", action="append", required=True
+ARG_CONN_ID = option("--conn-id", help="Connection of the MMSC (default: mm7_default)", default="mm7_default")
+ARG_TO = option(
+    "--to", help="Number to send to; repeat it, or separate numbers by commas", action="append", required=True
 )
-ARG_SUBJECT = Arg(("--subject",), help="Subject line")
-ARG_TEXT = Arg(("--text",), help="Text part; may be repeated", action="append")
-ARG_MEDIA = Arg(("--media",), help="URI of a media object (s3://..., file:///...); may be repeated", action="append")
-ARG_SMIL = Arg(("--smil",), help="auto, none, or the URI of a SMIL document (default: auto)", default="auto")
-ARG_AWS_CONN_ID = Arg(
-    ("--aws-conn-id",),
+ARG_SUBJECT = option("--subject", help="Subject line")
+ARG_TEXT = option("--text", help="Text part; may be repeated", action="append")
+ARG_MEDIA = option("--media", help="URI of a media object (s3://..., file:///...); may be repeated", action="append")
+ARG_SMIL = option("--smil", help="auto, none, or the URI of a SMIL document (default: auto)", default="auto")
+ARG_AWS_CONN_ID = option(
+    "--aws-conn-id",
     help="Connection for s3:// media; empty: boto3's own credentials (default: aws_default)",
     default="aws_default",
 )
-ARG_DELIVERY_REPORT = Arg(
-    ("--delivery-report",),
+ARG_DELIVERY_REPORT = option(
+    "--delivery-report",
     help="Ask for delivery reports: true or false (default: true)",
     choices=("true", "false"),
+    nargs="?",
+    const="true",
     default="true",
 )
-ARG_IDEMPOTENCY_KEY = Arg(
-    ("--idempotency-key",),
+ARG_IDEMPOTENCY_KEY = option(
+    "--idempotency-key",
     help="Names this send: a repeat under the same key sends only what was not sent (default: a new one)",
 )
-ARG_PREVIEW = Arg(("--preview",), help="Do everything but the POST, and show the envelope", action="store_true")
+ARG_PREVIEW = option("--preview", help="Do everything but the POST, and show the envelope", action="store_true")
 
-ARG_FILE = Arg(("file",), metavar="FILE", help="File with one MM7 message: raw HTTP, or a body; - reads standard input")
-ARG_CONTENT_TYPE = Arg(("--content-type",), help="Content-Type of the body, where FILE is a body")
+ARG_FILE = option("file", metavar="FILE", help="File with one MM7 message: raw HTTP, or a body; - reads standard input")
+ARG_CONTENT_TYPE = option("--content-type", help="Content-Type of the body, where FILE is a body")
 
-ARG_BEFORE = Arg(("--before",), help="Delete what is older than this time (RFC 3339)")
-ARG_OLDER_THAN_DAYS = Arg(
-    ("--older-than-days",), help="Delete what is older than so many days", type=positive_int(allow_zero=True)
-)
-ARG_YES = Arg(("-y", "--yes"), help="Do not ask", action="store_true")
+ARG_BEFORE = option("--before", help="Delete what is older than this time (RFC 3339)")
+ARG_OLDER_THAN_DAYS = option("--older-than-days", help="Delete what is older than so many days", type=days)
+ARG_YES = option("-y", "--yes", help="Do not ask", action="store_true")
 
 
 def _command(path: str) -> Callable[[Any], None]:

@@ -80,9 +80,9 @@ def inbound_sink(uri: str) -> MediaSink:
     if scheme_of(uri) == "file":
         return FolderSink(Path(uri.removeprefix("file://")))
     # boto3 and the providers take seconds and memory that an API server with a local folder need not spend.
-    from airflow_provider_mm7.hooks.media import media_sink
+    from airflow_provider_mm7.hooks.media import ObjectStorageSink
 
-    return media_sink(uri)
+    return ObjectStorageSink(uri)
 
 
 def open_airflow_store() -> Store:

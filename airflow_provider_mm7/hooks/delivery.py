@@ -120,8 +120,7 @@ def judge(question: Question, summary: DeliverySummary | None, criteria: Criteri
     if summary is None:
         return Verdict(
             decision=Decision.FAIL,
-            reason=f"{question} is not in the store: nothing was planned in it, it was pruned, or it was sent with "
-            "another [mm7] sql_alchemy_conn",
+            reason=f"{question} is not in the store: never sent, pruned, or sent with another [mm7] sql_alchemy_conn",
         )
     counts = _count(summary, criteria)
     unsent = summary.unsent if _may_be_sending(summary, now) else 0

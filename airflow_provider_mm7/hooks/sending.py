@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_mm7.hooks.connection import ConnectionSettings
 from airflow_provider_mm7.hooks.ledger import open_ledger
-from airflow_provider_mm7.hooks.media import media_source
+from airflow_provider_mm7.hooks.media import open_media_source
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
 from airflow_provider_mm7.protocol import mask
 from airflow_provider_mm7.sending import (
@@ -58,7 +58,7 @@ class Courier:
         :raises InputError: naming the field, the problem and the remedy.
         """
         prepared = prepare(
-            draft, profile_of(self._hook().settings), media_source(aws_conn_id=self.aws_conn_id), now=utc_now()
+            draft, profile_of(self._hook().settings), open_media_source(aws_conn_id=self.aws_conn_id), now=utc_now()
         )
         for warning in prepared.warnings:
             log.warning("%s", warning)

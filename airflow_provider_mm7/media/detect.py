@@ -159,7 +159,7 @@ def _brand_type(head: bytes, hint: str) -> str | None:
     end = min(int.from_bytes(head[:4]), len(head))
     major = head[8:12]
     brands = {major, *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    if major in _HEIC_BRANDS or (major == b"mif1" and brands & _HEIC_BRANDS and b"avif" not in brands):
+    if major in _HEIC_BRANDS or (major == b"mif1" and brands & _HEIC_BRANDS):
         return "image/heic"
     if major in _AUDIO_BRANDS:
         return "audio/mp4"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -51,6 +52,7 @@ class MediaSource(Protocol):
         :param uri: the object's name.
         :param limit: bytes allowed; a larger object is refused, before it is read where its size is known.
         :raises MediaError: one of its kinds.
+        :raises MediaUnavailable: the store did not answer; try again.
         """
         ...
 
@@ -127,10 +129,9 @@ class LocalFiles:
 
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch a file. See :meth:`MediaSource.fetch`."""
-        path = _local_path(uri)
+        path = local_path(uri)
         try:
-            # A FIFO would wait for a writer for ever; a regular file does not mind the flag.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as stream:
+            with open(path, "rb", buffering=0, opener=_open_without_waiting) as stream:
                 facts = os.fstat(stream.fileno())
                 if not stat.S_ISREG(facts.st_mode):
                     raise MediaError(uri, "is not a regular file", "Name a file")
@@ -143,14 +144,23 @@ class LocalFiles:
                 uri, "the worker may not read this file", "Give the worker's user read permission"
             ) from exc
         except IsADirectoryError as exc:
-            raise MediaError(uri, "is a directory", "Name a file") from exc
+            raise MediaError(uri, "is not a regular file", "Name a file") from exc
         except OSError as exc:
             raise MediaError(uri, f"cannot be read ({exc.strerror})", "Check the file system of the worker") from exc
         etag = f"{facts.st_dev:x}-{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
         return MediaObject(uri=uri, body=body, etag=etag, name=path.name)
 
 
-def _local_path(uri: str) -> Path:
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A FIFO would wait for a writer for ever; a regular file does not mind the flag.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def local_path(uri: str) -> Path:
+    """Path that ``file:///path`` names, percent-decoded; a plain path as it stands.
+
+    :raises MediaError: the URI names another host.
+    """
     if scheme_of(uri) != "file" or "://" not in uri:
         return Path(uri)
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
@@ -175,7 +185,8 @@ class SourceByScheme:
         scheme = scheme_of(uri)
         if scheme in ("http", "https"):
             raise MediaError(
-                uri.partition("?")[0],  # a presigned URL is a credential
+                # Neither user information nor the signature of a presigned URL may be repeated.
+                re.sub(r"(?<=://)[^/]*@", "", uri.partition("?")[0]),
                 "media are not read over HTTP(S)",
                 "Copy it to object storage in a task before, where its size and version are known",
             )

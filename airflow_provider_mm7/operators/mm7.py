@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
-from airflow_provider_mm7.exceptions import ConnectionConfigError, InputError, StoreNotMigrated, StoreNotShared
+from airflow_provider_mm7.exceptions import (
+    ConnectionConfigError,
+    InputError,
+    MediaChanged,
+    StoreNotMigrated,
+    StoreNotShared,
+)
 from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
@@ -170,6 +176,9 @@ class SendMMSOperator(BaseOperator):
             if self.preview:
                 return self._show(prepared)
             return self._send(context, courier, prepared, on_unknown, fail_on)
+        except MediaChanged:
+            # An upload that is under way: the next try finds it complete.
+            raise
         except _PERMANENT as exc:
             raise AirflowFailException(str(exc)) from exc
 
@@ -181,7 +190,8 @@ class SendMMSOperator(BaseOperator):
             to=parse_list(self.to, field="to"),
             cc=parse_list(self.cc, field="cc"),
             bcc=parse_list(self.bcc, field="bcc"),
-            subject=self.subject,
+            # A template over several lines ends in a line break, which no subject may.
+            subject=self.subject.strip() if isinstance(self.subject, str) else self.subject,
             text=text,
             media=_uris(self.media),
             smil=self.smil,

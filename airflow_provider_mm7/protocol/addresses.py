@@ -85,7 +85,7 @@ def normalise_number(
     return ("+" + digits if number_format == "plus" else digits), warning
 
 
-_E164_REMEDY = "Write it in E.164 international format, country code first: +64211234567 or 64211234567."
+_E164_REMEDY = "Write it in E.164 international format: country code first, 7 to 15 digits, with or without +."
 
 
 def _why_not(text: str) -> str:

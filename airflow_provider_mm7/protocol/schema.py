@@ -85,7 +85,7 @@ _SENDER_IDENTIFICATION = Structure(
 )
 
 #: Making the canonical form of one takes as long as reading a whole message.
-_MAX_EXTENSIONS = 100
+_MAX_EXTENSIONS = 32
 _VERSION = Element("MM7Version", "mm7_version", _TOKEN, required=True)
 _EXTENSIONS = Element("Extension", "extensions", ExtensionNode(), many=True, absent=(), most=_MAX_EXTENSIONS)
 _FROM_VASP = (
@@ -124,9 +124,9 @@ _CONTENT = (
         Attributes(
             m.ContentRef,
             (
-                Attribute("type", "type", _CONTENT_QUALITIES),
                 Attribute("href", "href", URI, required=True),
                 Attribute("allowAdaptations", "allow_adaptations", BOOLEAN),
+                Attribute("type", "type", _CONTENT_QUALITIES),
             ),
         ),
         many=True,

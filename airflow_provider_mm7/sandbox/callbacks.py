@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import heapq
 import itertools
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -51,6 +53,8 @@ class Entry:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     body_kept: bool = True
     first_attempt: Future[None] | None = None
+    #: Posted not before this one was tried, and not before its own time (of the monotonic clock).
+    following: tuple[Entry, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As ``GET /_sandbox/reports`` shows it."""
@@ -88,21 +92,28 @@ class CallbackQueue:
         self._pool = urllib3.PoolManager(maxsize=settings.report_connections, block=False, timeout=timeout)
         self._headers = {"SOAPAction": '""', "MIME-Version": "1.0", "User-Agent": "mm7-sandbox"}
         if settings.callback_login or settings.callback_password:
-            credentials = f"{settings.callback_login}:{settings.callback_password}"
-            self._headers |= urllib3.make_headers(basic_auth=credentials)
+            # RFC 7617 section 2.1: UTF-8; urllib3's own helper takes Latin-1 only.
+            credentials = f"{settings.callback_login}:{settings.callback_password}".encode()
+            self._headers["Authorization"] = "Basic " + base64.b64encode(credentials).decode()
 
     @property
     def enabled(self) -> bool:
         """There is a callback to post to."""
         return bool(self._settings.callback_url)
 
-    def schedule(self, callback: Callback, after_s: float) -> None:
-        """Post a callback later.
+    def schedule(self, chain: Sequence[tuple[Callback, float]]) -> None:
+        """Post callbacks later, one after the other.
 
-        :param after_s: seconds from now.
+        :param chain: callbacks and the seconds from now when each is due. However slow the callback is, they arrive
+            in this order; only what has to be sent again comes late.
         """
-        if self.enabled:
-            self._push(self._enter(callback), after_s)
+        if not self.enabled or not chain:
+            return
+        now = time.monotonic()
+        entries = [(self._enter(callback), now + after_s) for callback, after_s in chain]
+        for (entry, _), following in itertools.pairwise(entries):
+            entry.following = following
+        self._push(*entries[0])
 
     async def post_now(self, callback: Callback) -> dict[str, Any]:
         """Post a callback and wait for the answer; a failure is tried again in the background.
@@ -112,7 +123,7 @@ class CallbackQueue:
         entry = self._enter(callback)
         entry.first_attempt = Future()
         # A thread of ours and not of the event loop's pool, which a closing loop would wait for.
-        self._push(entry, 0.0)
+        self._push(entry, time.monotonic())
         await asyncio.wrap_future(entry.first_attempt)
         return entry.as_json()
 
@@ -129,10 +140,11 @@ class CallbackQueue:
                 if one.callback.message_id == message_id and one.state == "scheduled":
                     one.state = "cancelled"
 
-    def as_json(self, *, after: int = 0) -> list[dict[str, Any]]:
-        """Every callback in the order in which it was made."""
+    def as_json(self, *, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """Callbacks with a number above ``after`` in the order in which they were made."""
         with self._changed:
-            return [one.as_json() for one in self._entries if one.seq > after]
+            chosen = [one for one in self._entries if one.seq > after]
+            return [one.as_json() for one in chosen[:limit]]
 
     def counts(self) -> dict[str, int]:
         """How many callbacks there are, and how many are still to be settled."""
@@ -184,9 +196,9 @@ class CallbackQueue:
             self._entries.append(entry)
             return entry
 
-    def _push(self, entry: Entry, after_s: float) -> None:
+    def _push(self, entry: Entry, due: float) -> None:
         with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + after_s, next(self._tie), entry))
+            heapq.heappush(self._due, (due, next(self._tie), entry))
             if len(self._threads) < self._settings.report_connections and not self._stopping:
                 thread = threading.Thread(target=self._work, name=f"callback-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
@@ -224,7 +236,10 @@ class CallbackQueue:
             elif len(entry.attempts) > self._settings.report_retries or self._stopping:
                 entry.state = "given-up"
         if entry.state == "scheduled":
-            self._push(entry, self._settings.report_retry_delay)
+            self._push(entry, time.monotonic() + self._settings.report_retry_delay)
+        following, entry.following = entry.following, None
+        if following is not None:
+            self._push(*following)
         self._bound_bodies(entry)
         if waiting is not None and not waiting.cancelled():
             waiting.set_result(None)

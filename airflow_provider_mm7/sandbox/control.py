@@ -120,11 +120,10 @@ class Control:
 
     async def messages(self, request: Request) -> Response:
         """Everything received, oldest first; ``after``, ``limit`` and ``fields`` narrow it."""
-        try:
-            after = int(request.query_params.get("after", "0"))
-            limit = int(request.query_params["limit"]) if "limit" in request.query_params else None
-        except ValueError:
+        window = _window(request)
+        if window is None:
             return _error(400, "after and limit are numbers")
+        after, limit = window
         fields = [name for name in request.query_params.get("fields", "").split(",") if name]
         return StreamingResponse(
             self._listed(after, limit, fields), media_type="application/json", headers=SAFE_HEADERS
@@ -172,9 +171,13 @@ class Control:
         self._script.clear()
         return Response(status_code=204)
 
-    async def reports(self, _request: Request) -> Response:
-        """Callbacks and the answers they got."""
-        return JSONResponse(self._callbacks.as_json(), headers=SAFE_HEADERS)
+    async def reports(self, request: Request) -> Response:
+        """Callbacks and the answers they got; ``after`` and ``limit`` narrow it."""
+        window = _window(request)
+        if window is None:
+            return _error(400, "after and limit are numbers")
+        after, limit = window
+        return JSONResponse(self._callbacks.as_json(after=after, limit=limit), headers=SAFE_HEADERS)
 
     async def report_raw(self, request: Request) -> Response:
         """The body of a callback as it was posted."""
@@ -250,6 +253,14 @@ class Control:
     async def health(self, _request: Request) -> Response:
         """Alive, and how many messages came."""
         return JSONResponse({"status": "ok", **self._book.counts(), **self._callbacks.counts()}, headers=SAFE_HEADERS)
+
+
+def _window(request: Request) -> tuple[int, int | None] | None:
+    """``after`` and ``limit`` of a list; None when they are no numbers."""
+    after, limit = request.query_params.get("after", "0"), request.query_params.get("limit")
+    if not after.isdecimal() or not (limit is None or limit.isdecimal()):
+        return None
+    return int(after), None if limit is None else int(limit)
 
 
 def _media(given: dict[str, Any]) -> list[Medium]:

@@ -133,8 +133,8 @@ class Door:
         self._schedule(decision)
 
     def _schedule(self, decision: Decision) -> None:
-        for callback, after_s in decision.later:
-            self._callbacks.schedule(callback, after_s)
+        for chain in decision.later:
+            self._callbacks.schedule(chain)
 
     async def _withhold(self, scope: Scope, receive: Receive, scenario: Scenario) -> None:
         if scenario.behaviour is Behaviour.RESET_AFTER_BODY:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -29,6 +28,9 @@ _SPEAKING = frozenset(
 _WITH_HTTP = _SPEAKING | {Behaviour.HTTP_STATUS, Behaviour.GARBAGE}
 
 
+Chain = tuple[tuple[Callback, float], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What is done about one request.
@@ -36,13 +38,13 @@ class Decision:
     :ivar record: to be kept before anything is answered.
     :ivar scenario: how it is answered.
     :ivar early: callbacks posted before the answer.
-    :ivar later: callbacks and the seconds after the answer when they are posted.
+    :ivar later: per recipient, callbacks and the seconds after the answer when they are posted.
     """
 
     record: Record
     scenario: Scenario
     early: tuple[Callback, ...] = ()
-    later: tuple[tuple[Callback, float], ...] = ()
+    later: tuple[Chain, ...] = ()
 
 
 class MMSC:
@@ -74,20 +76,30 @@ class MMSC:
         """
         record = _record_of(self._book.next_seq(), judged, body_bytes, pedantic=self._settings.pedantic)
         scenario = self._refusal(judged) or forced or self._script.choose(record.recipients)
-        after: list[tuple[Callback, float]] = []
+        after: tuple[Chain, ...] = ()
         if judged.request is not None and judged.request.operation != "SubmitReq" and scenario.accepts:
             scenario, after = self._change(judged.request, scenario)
         record = self._answered(record, scenario)
         early: list[Callback] = []
         if record.accepted and self._callbacks.enabled:
-            for step, recipient in _steps(record, forced):
-                callback = self._spelling.report(str(record.message_id), recipient, record.sender, step)
-                if step.turn == 0:
-                    early.append(callback)
-                else:
-                    late_s = self._settings.late_seconds if step.late else 0.0
-                    after.append((callback, step.turn * self._settings.report_delay + late_s))
-        return Decision(record=record, scenario=scenario, early=tuple(early), later=tuple(after))
+            chains = [self._chain(record, recipient, forced) for recipient in record.recipients]
+            early = [callback for chain in chains for callback, after_s in chain if after_s < 0]
+            after = tuple(tuple(one for one in chain if one[1] >= 0) for chain in chains)
+        return Decision(record=record, scenario=scenario, early=tuple(early), later=after)
+
+    def _chain(self, record: Record, recipient: str, forced: Scenario | None) -> Chain:
+        """The callbacks about one recipient that were asked for; below 0 seconds: before the answer."""
+        request = record.request
+        if request is None:
+            return ()
+        chain = []
+        for step in (forced or scenario_of_number(recipient)).reports:
+            if not (request.read_reply if step.read_reply else request.delivery_report):
+                continue
+            late_s = self._settings.late_seconds if step.late else 0.0
+            after_s = step.turn * self._settings.report_delay + late_s if step.turn else -1.0
+            chain.append((self._spelling.report(str(record.message_id), recipient, record.sender, step), after_s))
+        return tuple(chain)
 
     def _refusal(self, judged: Judged) -> Scenario | None:
         refusal = judged.refusal(pedantic=self._settings.pedantic)
@@ -106,23 +118,23 @@ class MMSC:
             reports=(),
         )
 
-    def _change(self, request: Request, scenario: Scenario) -> tuple[Scenario, list[tuple[Callback, float]]]:
+    def _change(self, request: Request, scenario: Scenario) -> tuple[Scenario, tuple[Chain, ...]]:
         """CancelReq and ReplaceReq: 2005 for an id never given, 3001 when a report went out already."""
         message_id = request.message_id or ""
         earlier = self._book.find_message(message_id)
         if earlier is None:
-            return replace(scenario, status_code=2005), []
+            return replace(scenario, status_code=2005), ()
         waiting, posted = self._callbacks.about(message_id)
         if posted:
-            return replace(scenario, status_code=3001, details="the message was delivered already"), []
+            return replace(scenario, status_code=3001, details="the message was delivered already"), ()
         if request.operation == "ReplaceReq" or not waiting:
-            return scenario, []
+            return scenario, ()
         self._callbacks.cancel(message_id)
         step = ReportStep(mm_status="Cancelled")
-        return scenario, [
-            (self._spelling.report(message_id, one, earlier.sender, step), self._settings.report_delay)
+        return scenario, tuple(
+            ((self._spelling.report(message_id, one, earlier.sender, step), self._settings.report_delay),)
             for one in earlier.recipients
-        ]
+        )
 
     def _answered(self, record: Record, scenario: Scenario) -> Record:
         accepted = scenario.accepts and record.operation == "SubmitReq"
@@ -137,17 +149,6 @@ class MMSC:
             http_status=scenario.http_status if scenario.behaviour in _WITH_HTTP else None,
             scenario=scenario.name,
         )
-
-
-def _steps(record: Record, forced: Scenario | None) -> Iterator[tuple[ReportStep, str]]:
-    """The callbacks that were asked for, per recipient."""
-    request = record.request
-    if request is None:
-        return
-    for recipient in record.recipients:
-        for step in (forced or scenario_of_number(recipient)).reports:
-            if request.read_reply if step.read_reply else request.delivery_report:
-                yield step, recipient
 
 
 def _failed_addresses(record: Record, scenario: Scenario) -> str | None:

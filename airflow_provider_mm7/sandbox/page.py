@@ -13,6 +13,7 @@ from lxml import etree
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from airflow_provider_mm7.protocol import MMStatus, Outcome
 from airflow_provider_mm7.sandbox.callbacks import CallbackQueue
 from airflow_provider_mm7.sandbox.control import SAFE_HEADERS
 from airflow_provider_mm7.sandbox.record import Record, RecordBook
@@ -54,11 +55,12 @@ article{background:var(--card);border:1px solid var(--line);border-radius:22px;p
 overflow-wrap:anywhere}
 .to{display:flex;justify-content:space-between;gap:.75rem;color:var(--soft);font-size:.8rem}
 .to b{color:var(--ink);font-weight:600}
+.to time{white-space:nowrap}
 h2{font-size:1rem;margin:.5rem 0 .6rem}
 .slide{background:var(--bubble);border-radius:14px;padding:.6rem;margin:.5rem 0}
 .slide img,.slide video{display:block;max-width:100%;min-width:45%;border-radius:9px;image-rendering:auto}
 .slide audio{width:100%}
-.slide p{margin:.35rem .15rem 0;white-space:pre-wrap}
+.slide p{margin:.35rem .15rem;white-space:pre-wrap}
 .file{color:var(--soft);font-size:.85rem}
 .state{font-size:.8rem;margin:.65rem 0 0}
 .good{color:var(--good)}.bad{color:var(--bad)}.soft{color:var(--soft)}
@@ -136,8 +138,8 @@ def _card(record: Record, reports: Sequence[str]) -> str:
 
 def _state(record: Record, reports: Sequence[str]) -> str:
     if record.accepted:
-        told = f" · {escape(reports[-1])}" if reports else ""
-        state = f'<span class="good">accepted{told}</span>'
+        told = f' · <span class="{_colour(reports[-1])}">{escape(reports[-1])}</span>' if reports else ""
+        state = f'<span class="good">accepted</span>{told}'
     elif record.status_code is not None:
         done = record.status_code // 1000 == 1
         words = f"{record.operation or ''} {record.status_code} {record.status_text or ''}".strip()
@@ -147,6 +149,11 @@ def _state(record: Record, reports: Sequence[str]) -> str:
     reason = record.details or "; ".join(record.problems)
     why = f'<br><span class="soft">{escape(reason)}</span>' if reason else ""
     return f'<p class="state">{state} <span class="soft">{escape(record.message_id or "")}</span>{why}</p>'
+
+
+def _colour(mm_status: str) -> str:
+    outcome = MMStatus.parse(mm_status).outcome
+    return {Outcome.DELIVERED: "good", Outcome.FAILED: "bad"}.get(outcome, "soft")
 
 
 def _slide(seq: int, slide: Sequence[_Numbered]) -> str:

@@ -173,7 +173,7 @@ def _fault(code: str, name: str, status: int, http_status: int, meaning: str) ->
 
 def _report(code: str, mm_status: str, meaning: str, **changes: bool) -> Scenario:
     step = ReportStep(mm_status=mm_status, **changes)
-    reads = (_READ,) if mm_status in {"Retrieved", "Delivered"} else ()
+    reads = (replace(_READ, late=step.late),) if mm_status in {"Retrieved", "Delivered"} else ()
     return Scenario(
         code=code,
         name=f"report-{re.sub('[^a-z]+', '-', mm_status.lower())}",

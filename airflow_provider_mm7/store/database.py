@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ ADVISORY_CLASS: Final = 0x4D4D37
 #: PostgreSQL: deadlock_detected, serialization_failure. Nothing was committed: the transaction may run again.
 _REPEATABLE: Final = frozenset({"40P01", "40001"})
 _REPEATS: Final = 5
+_REPEAT_PAUSE_S: Final = 0.02
+
+_REFUSALS: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.NotSupportedError)
 
 _WRITE: Final = "mm7_write"
 
@@ -108,6 +112,8 @@ class Database:
                 except exc.DBAPIError as error:
                     if repeat + 1 == _REPEATS or sqlstate(error) not in _REPEATABLE:
                         raise
+                # Let the one that was preferred go on: at once, the same two could meet again.
+                time.sleep(_REPEAT_PAUSE_S * (repeat + 1))
             raise AssertionError("unreachable")
 
     @contextmanager
@@ -121,11 +127,10 @@ class Database:
 
     def _translate(self, error: exc.SQLAlchemyError) -> StoreError:
         reason = self._reason(error)
-        if isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)) or (
-            isinstance(error, exc.DBAPIError) and error.connection_invalidated
-        ):
-            return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
-        return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
+        # These say that the statement or its values are at fault; whatever else there is, the database is.
+        if isinstance(error, _REFUSALS) or not isinstance(error, (exc.DBAPIError, exc.TimeoutError)):
+            return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
+        return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
 
     def _reason(self, error: exc.SQLAlchemyError) -> str:
         if not isinstance(error, exc.DBAPIError) or error.orig is None:

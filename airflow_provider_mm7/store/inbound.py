@@ -38,7 +38,9 @@ class InboundMessages(Base):
 
         def store(connection: sa.Connection) -> bool:
             statement = insert_into(connection.dialect.name, inbound).values(**values).on_conflict_do_nothing()
-            return connection.execute(statement).rowcount == 1
+            # Inline: no RETURNING, which old SQLite lacks and which would hide the count.
+            options = {"preserve_rowcount": True}
+            return connection.execute(statement.inline(), execution_options=options).rowcount == 1
 
         return self._db.write(store)
 

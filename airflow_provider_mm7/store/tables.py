@@ -110,7 +110,7 @@ def _partial(name: str, where: sa.TextClause, *columns: sa.Column[Any]) -> sa.In
 
 # A claim reads the head of the first: planned rows, then retries as they fall due.
 _partial("claimable", CLAIMABLE, submission.c.batch_id, submission.c.not_before, submission.c.id)
-_partial("sending", SENDING, submission.c.batch_id, submission.c.owner_token)
+_partial("sending", SENDING, submission.c.batch_id, submission.c.id)
 _partial("message_id", HAS_MESSAGE_ID, submission.c.message_id)
 
 # How many submissions of a batch are in a state, and with which delivery status. Changed in the transaction that

@@ -146,6 +146,7 @@ REFUSED: tuple[tuple[str, str, bytes], ...] = (
     ("svg", "a.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>'),
     ("webp", "a.webp", image("WEBP")),
     ("avif", "a.heic", ftyp(b"avif", b"mif1", b"avif") + box(b"meta", bytes(40))),
+    ("avif-mif1", "a.heic", ftyp(b"mif1", b"mif1", b"avif", b"miaf") + box(b"meta", bytes(40))),
     ("pdf", "a.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"),
     ("zip", "a.jpg", b"PK\x03\x04" + bytes(26)),
     ("ogg", "a.mp3", b"OggS\x00\x02" + bytes(40)),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,7 @@ def test_the_strategies_know_every_operation() -> None:
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.sampled_from(["image/gif", "text/plain"]))
 def test_media_arrive_byte_for_byte(bodies: list[bytes], content_type: str) -> None:
     parts = tuple(
-        Part(content_type=content_type, body=body, content_id=f"part{number}")
-        for number, body in enumerate(bodies)
+        Part(content_type=content_type, body=body, content_id=f"part{number}") for number, body in enumerate(bodies)
     )
     payload = dump(minimal(), transaction_id="t", content=content(*parts), boundary="outer")
     assert load(payload.body, payload.content_type).parts == parts
@@ -234,6 +233,7 @@ OK = Status(status_code=1000, status_text="Success")
         (minimal(linked_id=7), "linked_id"),
         (minimal(timestamp=NAIVE), "timestamp"),
         (minimal(timestamp="2020-01-01T00:00:00Z"), "timestamp"),
+        (minimal(timestamp=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=15)))), "timestamp"),
         (minimal(expiry=NAIVE), "expiry"),
         (minimal(expiry=3600), "expiry"),
         (minimal(expiry=timedelta(seconds=-1)), "expiry"),
@@ -293,7 +293,7 @@ def test_an_address_that_is_none_is_an_address_error(value: Any) -> None:
 
 
 def test_the_error_shows_a_plain_word_and_hides_everything_else() -> None:
-    with pytest.raises(InputError, match="'Urgent' is not a value of MM7. Use one of High, Low, Normal."):
+    with pytest.raises(InputError, match=r"'Urgent' is not a value of MM7\. Use one of High, Low, Normal\."):
         dump(minimal(priority="Urgent"), transaction_id="t")
 
 

@@ -21,7 +21,9 @@ RSP = b"<Status><StatusCode>1000</StatusCode></Status><MessageID>1</MessageID>"
 
 def nested(levels: int) -> bytes:
     head = b"".join(b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n" % (i, i + 1) for i in range(levels))
-    return head + b"--b%d\n\nx\n--b%d--\n" % (levels, levels) + b"".join(b"--b%d--\n" % i for i in range(levels, -1, -1))
+    return (
+        head + b"--b%d\n\nx\n--b%d--\n" % (levels, levels) + b"".join(b"--b%d--\n" % i for i in range(levels, -1, -1))
+    )
 
 
 def laughs() -> bytes:
@@ -49,7 +51,10 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
     "long declaration": lambda: (b"<?xml " + b"encoding " * 400_000, None),
     "depth": lambda: (rsp(b"<a>" * 40_000 + b"</a>" * 40_000), None),
     "depth that the parser allows": lambda: (rsp(b"<a>" * 100 + b"</a>" * 100), None),
-    "depth of to": lambda: (b"<SubmitReq><Recipients>" + b"<To>" * 200 + b"</To>" * 200 + b"</Recipients></SubmitReq>", None),
+    "depth of to": lambda: (
+        b"<SubmitReq><Recipients>" + b"<To>" * 200 + b"</To>" * 200 + b"</Recipients></SubmitReq>",
+        None,
+    ),
     "elements": lambda: (rsp(b"<a/>" * 200_000), None),
     "extensions": lambda: (rsp(b"<Extension/>" * 50_000), None),
     "namespaces": lambda: (rsp(attributes=b"".join(b' xmlns:n%d="u"' % i for i in range(100_000))), None),
@@ -126,9 +131,7 @@ def test_what_is_merely_large_is_read_soon() -> None:
     ],
 )
 def test_every_bound_names_itself(limits: Limits, body: bytes) -> None:
-    changed = next(
-        name for name in Limits.__slots__ if getattr(limits, name) != getattr(DEFAULT_LIMITS, name)
-    )
+    changed = next(name for name in Limits.__slots__ if getattr(limits, name) != getattr(DEFAULT_LIMITS, name))
     with pytest.raises(LimitExceeded) as caught:
         load(body, None, limits=limits)
     assert (caught.value.limit, caught.value.allowed) == (changed, getattr(limits, changed))

@@ -31,15 +31,11 @@ RSP = (
     "<MM7Version>5.3.0</MM7Version><Status><StatusCode>1000</StatusCode><StatusText>Success</StatusText></Status>"
     "<MessageID>42</MessageID>"
 )
-EXPECTED = SubmitRsp(
-    mm7_version="5.3.0", status=Status(status_code=1000, status_text="Success"), message_id="42"
-)
+EXPECTED = SubmitRsp(mm7_version="5.3.0", status=Status(status_code=1000, status_text="Success"), message_id="42")
 
 
 def soap(body: str, header: str = "<TransactionID>t</TransactionID>") -> str:
-    return (
-        f'<s:Envelope xmlns:s="{SOAP_NAMESPACE}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
-    )
+    return f'<s:Envelope xmlns:s="{SOAP_NAMESPACE}"><s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>'
 
 
 def message(text: str | bytes, content_type: str | None = "text/xml") -> Any:
@@ -58,8 +54,9 @@ def message(text: str | bytes, content_type: str | None = "text/xml") -> Any:
         f"<Envelope><Body><SubmitRsp>{RSP}</SubmitRsp></Body></Envelope>",
         f"<Body><SubmitRsp>{RSP}</SubmitRsp></Body>",
         f"\ufeff \r\n<?xml version='1.0'?><!-- a -->\n<?pi?><SubmitRsp><!-- a -->{RSP}<?pi?></SubmitRsp>\n\n",
-        soap(f"<SubmitRsp>{RSP.replace('>', '>  ').replace('<Status>', '<Status >').replace('Success', '')}</SubmitRsp>")
-        .replace("<StatusText>  <", "<StatusText>Success<"),
+        soap(
+            f"<SubmitRsp>{RSP.replace('>', '>  ').replace('<Status>', '<Status >').replace('Success', '')}</SubmitRsp>"
+        ).replace("<StatusText>  <", "<StatusText>Success<"),
         f"<SubmitRsp>{RSP.replace('42', chr(10) + '   42 ' + chr(10))}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('Success', chr(10) + '   Success' + chr(10))}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('<Status>', '').replace('</Status>', '')}</SubmitRsp>",
@@ -311,7 +308,10 @@ def test_reports_with_reversed_order_and_missing_elements() -> None:
     [
         ("<Date>2015-03-16T14:03:51Z</Date>", datetime(2015, 3, 16, 14, 3, 51, tzinfo=UTC)),
         ("<TimeStamp>2015-03-16T14:03:51Z</TimeStamp>", datetime(2015, 3, 16, 14, 3, 51, tzinfo=UTC)),
-        ("<TimeStamp>2000-01-01T00:00:00Z</TimeStamp><Date>2015-3-6T4:3:1</Date>", datetime(2015, 3, 6, 4, 3, 1, tzinfo=UTC)),
+        (
+            "<TimeStamp>2000-01-01T00:00:00Z</TimeStamp><Date>2015-3-6T4:3:1</Date>",
+            datetime(2015, 3, 6, 4, 3, 1, tzinfo=UTC),
+        ),
         ("<Date>yesterday</Date>", None),
         ("", None),
     ],
@@ -382,7 +382,8 @@ def test_faults() -> None:
     inner = "<RSErrorRsp><StatusCode>4001</StatusCode></RSErrorRsp>"
     detail = f"<f:Fault><faultcode>s:Client</faultcode><faultstring>no</faultstring><detail>{inner}</detail></f:Fault>"
     assert message(soap(detail)) == RSErrorRsp(status=Status(status_code=4001))
-    bare = "<Fault><faultcode>s:Server</faultcode><faultstring> a\n b</faultstring><detail><x>1</x><y>2</y></detail></Fault>"
+    bare = "<Fault><faultcode>s:Server</faultcode><faultstring> a\n b</faultstring>"
+    bare += "<detail><x>1</x><y>2</y></detail></Fault>"
     assert message(soap(bare)) == Fault(fault_code="s:Server", fault_string="a b", detail="1 2")
     newer = "<Fault><Code><Value>s:Sender</Value></Code><Reason><Text>no</Text></Reason><Detail/></Fault>"
     assert message(soap(newer)) == Fault(fault_code="s:Sender", fault_string="no")
@@ -399,7 +400,10 @@ XML = f"<SubmitRsp>{RSP}</SubmitRsp>"
     ("content_type", "text"),
     [
         ('multipart/related; type="text/xml"; boundary=b', "--b\n\nXML\n--b\n\nMEDIA\n--b--"),
-        ("multipart/related; type=text/xml; boundary=b", "preamble\n\n--b\nContent-ID: <r>\n\nXML\n--b\n\nMEDIA\n--b--"),
+        (
+            "multipart/related; type=text/xml; boundary=b",
+            "preamble\n\n--b\nContent-ID: <r>\n\nXML\n--b\n\nMEDIA\n--b--",
+        ),
         ("multipart/related; start=r; boundary=b", "\n--b\n\nMEDIA\n--b\nContent-ID: <r>\n\nXML\n--b--\nepilogue"),
         ("multipart/related; start=<r>; boundary=b", "--b\nContent-Id:r\n\nXML\n--b\n\nMEDIA\n--b--"),
         ('multipart/related; start="nothing"; boundary=b', "--b\n\nXML\n--b\n\nMEDIA\n--b--"),
@@ -500,6 +504,12 @@ def test_names_of_parts(headers: str, content_id: str | None, location: str | No
     assert (part.content_id, part.content_location, part.name) == (content_id, location, name)
 
 
+def test_a_part_of_headers_alone_is_empty() -> None:
+    body = f"--b\n\n{XML}\n--b\nContent-ID: <a>\n--b--".encode()
+    (part,) = load(body, "multipart/related; boundary=b").parts
+    assert (part.content_id, part.body) == ("a", b"")
+
+
 def test_headers_in_latin_1() -> None:
     body = f"--b\n\n{XML}\n--b\nContent-Location: Gr\xfc\xdfe\n\nx\n--b--".encode("latin-1")
     assert load(body, "multipart/related; boundary=b").parts[0].content_location == "Grüße"
@@ -514,7 +524,8 @@ def test_a_part_without_a_type_is_text() -> None:
 def test_inner_multiparts(kind: str, close: str) -> None:
     body = (
         f"--b\nContent-Type: text/xml\n\n{XML}\n--b\nContent-Type: multipart/{kind}; boundary=i\nContent-ID: <c>\n\n"
-        f"--i\nContent-Type: image/gif\n\nGIF\n--i\nContent-Type: application/smil\nContent-ID: <s>\n\n<smil/>{close}\n--b--"
+        f"--i\nContent-Type: image/gif\n\nGIF\n--i\n"
+        f"Content-Type: application/smil\nContent-ID: <s>\n\n<smil/>{close}\n--b--"
     )
     envelope = load(body.encode(), "multipart/related; boundary=b")
     assert [part.body for part in envelope.parts] == [b"GIF", b"<smil/>"]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-ACCEPTED = (
-    200,
-    b'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><DeliveryReportRsp><Status>'
-    b"<StatusCode>1000</StatusCode></Status></DeliveryReportRsp></e:Body></e:Envelope>",
+_ACKNOWLEDGED = (
+    b'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><DeliveryReportRsp>'
+    b"<Status><StatusCode>1000</StatusCode></Status></DeliveryReportRsp></e:Body></e:Envelope>"
 )
+ACCEPTED = (200, _ACKNOWLEDGED)
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,13 @@ def envelope(body: str, *, transaction_id: str = "tx-1", soap: str = SOAP, mm7: 
 
 def multipart(soap: str, *, media: bytes = GIF, media_type: str = "image/gif") -> bytes:
     """The envelope, a text and a picture."""
+    picture = f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(media).decode()}"
     parts = (
-        "--outer\r\nContent-Type: text/xml; charset=\"utf-8\"\r\nContent-ID: <start@vasp>\r\n\r\n" + soap,
-        "--outer\r\nContent-Type: multipart/mixed; boundary=\"inner\"\r\nContent-ID: <content@vasp>\r\n",
-        "--inner\r\nContent-Type: text/plain; charset=\"us-ascii\"\r\n\r\nScience news",
+        '--outer\r\nContent-Type: text/xml; charset="utf-8"\r\nContent-ID: <start@vasp>\r\n\r\n' + soap,
+        '--outer\r\nContent-Type: multipart/mixed; boundary="inner"\r\nContent-ID: <content@vasp>\r\n',
+        '--inner\r\nContent-Type: text/plain; charset="us-ascii"\r\n\r\nScience news',
         f"--inner\r\nContent-Type: {media_type}\r\nContent-ID: <saturn.gif>\r\nContent-Location: saturn.gif\r\n"
-        f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(media).decode()}",
+        + picture,
         "--inner--\r\n--outer--\r\n",
     )
     return "\r\n".join(parts).encode()
@@ -67,10 +68,15 @@ def headers(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def post(sandbox: RunningSandbox, body: bytes, *, path: str = "/mm7", **changes: str | None) -> requests.Response:
+def post(sandbox: RunningSandbox, body: bytes, /, **changes: str | None) -> requests.Response:
     """Post it with the right credentials."""
+    return post_to(sandbox.url, sandbox, body, **changes)
+
+
+def post_to(url: str, sandbox: RunningSandbox, body: bytes, /, **changes: str | None) -> requests.Response:
+    """Post it to another address of the sandbox."""
     return requests.post(
-        sandbox.base_url + path,
+        url,
         data=body,
         headers=headers(**changes),
         auth=(sandbox.login, sandbox.password),

@@ -56,15 +56,26 @@ def migrated_postgres(postgres_server: Postgres) -> Iterator[Store]:
 def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a database with empty tables."""
     if request.param == "postgres":
-        empty: Store = request.getfixturevalue("migrated_postgres")
-        names = ", ".join(table.name for table in metadata.sorted_tables)
-        empty._db.write(lambda connection: connection.execute(sa.text(f"TRUNCATE {names}")))
-        return empty._db.url.render_as_string(hide_password=False)
+        return emptied(request.getfixturevalue("migrated_postgres"))
     url = f"sqlite:///{tmp_path}/mm7.db"
     store = Store(url)
     store.upgrade()
     store.close()
     return url
+
+
+def emptied(store: Store) -> str:
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    store._db.write(lambda connection: connection.execute(sa.text(f"TRUNCATE {names}")))
+    return store._db.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgres_store(migrated_postgres: Store, clock: Clock) -> Iterator[Store]:
+    """A migrated store on PostgreSQL, for what only PostgreSQL has."""
+    store = Store(emptied(migrated_postgres), clock=clock)
+    yield store
+    store.close()
 
 
 @pytest.fixture

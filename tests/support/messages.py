@@ -25,7 +25,9 @@ folded = st.lists(st.text(string.ascii_letters + "<&é", min_size=1), min_size=1
 uris = st.text(string.ascii_letters + string.digits + "@._-+", min_size=1, max_size=30).map("cid:{}".format)
 numbers = st.integers(1, 999_999_999)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))) | st.just(UTC)
-datetimes = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 28), timezones=zones)
+# Far enough from the ends of the calendar for any zone.
+_FIRST, _LAST = (datetime(*day, tzinfo=UTC).replace(tzinfo=None) for day in ((1, 1, 3), (9999, 12, 28)))
+datetimes = st.datetimes(min_value=_FIRST, max_value=_LAST, timezones=zones)
 durations = st.timedeltas(min_value=timedelta(), max_value=timedelta(days=999_999))
 whens = datetimes | durations
 
@@ -171,8 +173,20 @@ delivery_report_reqs = st.builds(
     **_parties,
     date=datetimes,
     mm_status=st.sampled_from(
-        "Expired Retrieved Rejected Indeterminate Forwarded Unrecognised Deferred DeliveryConditionNotMet Processing "
-        "Cancelled Replaced Delivered".split()
+        [
+            "Expired",
+            "Retrieved",
+            "Rejected",
+            "Indeterminate",
+            "Forwarded",
+            "Unrecognised",
+            "Deferred",
+            "DeliveryConditionNotMet",
+            "Processing",
+            "Cancelled",
+            "Replaced",
+            "Delivered",
+        ]
     ),
     mm_status_extension=st.sampled_from([None, "RejectionByMMSRecipient", "RejectionByOtherRS"]),
     **_application,

@@ -77,6 +77,7 @@ class SeaweedFS:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: list[Path] = []
+        self._client: Any = None
 
     @property
     def endpoint_url(self) -> str:
@@ -151,7 +152,12 @@ class SeaweedFS:
         )
 
     def client(self) -> Any:
-        """A boto3 S3 client of the identity that may do everything."""
+        """The boto3 S3 client of the identity that may do everything; made once, since making one is slow."""
+        if self._client is None:
+            self._client = self._new_client()
+        return self._client
+
+    def _new_client(self) -> Any:
         import boto3  # the class itself must be importable before anything is installed
         from botocore.config import Config
 
@@ -180,6 +186,7 @@ class SeaweedFS:
         ports = free_ports(2 * len(names))
         http, grpc = dict(zip(names, ports, strict=False)), dict(zip(names, ports[len(names) :], strict=True))
         self.port = http["s3"]
+        self._client = None
         config = self.directory / "s3.json"
         config.write_text(json.dumps(self._identities()))
         data = self.directory / "data"

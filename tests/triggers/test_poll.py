@@ -222,10 +222,11 @@ async def test_a_store_that_stays_away_fails_all_who_wait() -> None:
     with contextlib.ExitStack() as stack:
         watches = [stack.enter_context(one_poll.joined(batch(number), 60 + number)) for number in range(50)]
         waiting = [asyncio.create_task(watch.answer()) for watch in watches]
-        while not all(task.done() for task in waiting):
-            if clock._idle.is_set():
-                clock.jump(max(clock.until - clock.time, 0))
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(task.done() for task in waiting):
+                if clock._idle.is_set():
+                    clock.jump(max(clock.until - clock.time, 0))
+                await asyncio.sleep(0)
         errors = [task.exception() for task in waiting]
     assert len(asked.questions) == MAX_FAILED_POLLS
     assert all(isinstance(error, StoreUnavailable) for error in errors)

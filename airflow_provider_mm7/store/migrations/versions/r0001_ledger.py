@@ -99,7 +99,7 @@ def _sending() -> None:
     op.create_index("ix_mm7_submission_batch_id_id", "mm7_submission", ["batch_id", "id"])
     for name, columns, condition in (
         ("claimable", ["batch_id", "not_before", "id"], "state IN ('planned', 'retry')"),
-        ("sending", ["batch_id", "owner_token"], "state = 'sending'"),
+        ("sending", ["batch_id", "id"], "state = 'sending'"),
         ("message_id", ["message_id"], "message_id IS NOT NULL"),
     ):
         where = sa.text(condition)
