@@ -28,6 +28,7 @@
     │   ├── AccessDenied                HTTP 401 or 403: credentials, or the IP allow list; permanent
     │   ├── NotAnMM7Server              any other HTTP answer that holds no MM7 message; permanent
     │   └── OutcomeUnknown              sent, and no answer: it may have been accepted
+    │       └── AnswerMismatch          an answer came, and it is one to another request
     ├── StatusError                     the MMSC answered, and the status is an error
     │   ├── PermanentStatusError
     │   └── RetryableStatusError
@@ -225,6 +226,10 @@ class NotAnMM7Server(TransportError):
 
 class OutcomeUnknown(TransportError):
     """The request was sent and no whole answer came: it may have been accepted."""
+
+
+class AnswerMismatch(OutcomeUnknown):
+    """The answer carries the TransactionID of another request: answers are mixed up on the way."""
 
 
 class StatusError(MM7Error):

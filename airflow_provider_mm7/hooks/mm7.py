@@ -156,7 +156,7 @@ class MM7Hook(BaseHook):
             dialect=self.settings.dialect,
         )
         name = type(request).__name__
-        answer = self.get_conn().exchange(payload).message
+        answer = self.get_conn().exchange(payload, transaction_id=transaction_id).message
         status = find_status(answer)
         self.log.info(
             "%s %s: %s", name, transaction_id, f"status {status.status_code}" if status else type(answer).__name__

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Self
 
 import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from airflow_provider_mm7 import __version__, protocol
-from airflow_provider_mm7.exceptions import OutcomeUnknown
+from airflow_provider_mm7.exceptions import AnswerMismatch, ConnectionConfigError, OutcomeUnknown
 from airflow_provider_mm7.protocol import Envelope, Payload
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.judge import read_answer
@@ -21,6 +22,9 @@ from airflow_provider_mm7.transport.translate import not_sent
 #: Bytes of an answer that are read; a SubmitRsp has about 1 KB.
 MAX_ANSWER_BYTES = 1 << 20
 READ_CHUNK_BYTES = 1 << 16
+#: Bytes handed to the socket at once. The connect time-out bounds each piece, so that a large message may take a slow
+#: line, and one that does not move ends.
+SEND_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +52,19 @@ class _Outgoing:
         return len(self._payload)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._payload
+        for chunk in self._payload:
+            for start in range(0, len(chunk), SEND_CHUNK_BYTES):
+                yield chunk[start : start + SEND_CHUNK_BYTES]
         # Reached when the last send() has returned.
         self.complete = True
+
+    def tell(self) -> int:
+        """Tell Digest where to begin again."""
+        return 0
+
+    def seek(self, _: int) -> None:
+        """Begin again: the server answered with HTTP 4xx, so nothing that was sent before counts."""
+        self.complete = False
 
 
 class MMSCClient:
@@ -72,18 +86,25 @@ class MMSCClient:
         """Close every connection of the pool."""
         self._session.close()
 
-    def exchange(self, payload: Payload) -> Envelope:
+    def exchange(self, payload: Payload, *, transaction_id: str | None = None) -> Envelope:
         """POST a message and read the MM7 answer, whatever HTTP status carries it (TS 23.140 clause 8.7.1.2).
 
         :param payload: made by :func:`airflow_provider_mm7.protocol.dump`.
+        :param transaction_id: of the message; an answer that carries another is not taken for its answer.
         :return: the answer; its status may be an error.
         :raises NotSent: nothing was accepted; sending again is safe.
         :raises AccessDenied: HTTP 401 or 403.
         :raises NotAnMM7Server: an HTTP error that holds no MM7.
+        :raises ConnectionConfigError: the URL or a header cannot be sent at all.
+        :raises AnswerMismatch: the answer is one to another request.
         :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
         """
         answer = self.post(payload)
-        return read_answer(answer.status, answer.content_type, answer.body, answer.retry_after)
+        envelope = read_answer(answer.status, answer.content_type, answer.body, answer.retry_after)
+        # Some MMSCs leave it out, or fold it over lines.
+        if transaction_id and envelope.transaction_id and _plain(envelope.transaction_id) != _plain(transaction_id):
+            raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
+        return envelope
 
     def post(self, payload: Payload) -> HttpAnswer:
         """POST a message and return the HTTP answer as it came.
@@ -92,7 +113,6 @@ class MMSCClient:
         :raises OutcomeUnknown: the whole request was sent and no whole answer came.
         """
         outgoing = _Outgoing(payload)
-        deadline = time.monotonic() + self.endpoint.connect_timeout_s + self.endpoint.read_timeout_s
         try:
             with self._session.post(
                 self.endpoint.url,
@@ -102,29 +122,53 @@ class MMSCClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                if response.status_code < 200:
+                    # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
+                    raise OutcomeUnknown(f"HTTP {response.status_code} in place of an answer")
                 return HttpAnswer(
                     status=response.status_code,
                     content_type=response.headers.get("Content-Type"),
                     retry_after=response.headers.get("Retry-After"),
-                    body=_read_bounded(response, deadline),
+                    body=_read_bounded(response, self.endpoint.read_timeout_s),
                 )
-        except requests.RequestException as exc:
+        except (requests.RequestException, HTTPError) as exc:
             if outgoing.complete:
                 raise OutcomeUnknown(f"the MMSC took the request and gave no whole answer ({_cause(exc)})") from exc
-            raise not_sent(exc, self.endpoint) from exc
+            error = not_sent(exc, self.endpoint)
+            # The text of what a header or URL is refused for quotes it, and it may be a secret.
+            raise error from None if isinstance(error, ConnectionConfigError) else exc
+        except UnicodeError:
+            raise ConnectionConfigError(
+                "headers", "a header or the login cannot be sent", "Use characters of Latin-1"
+            ) from None
 
 
-def _read_bounded(response: requests.Response, deadline: float) -> bytes:
+def _read_bounded(response: requests.Response, timeout_s: float) -> bytes:
+    deadline = time.monotonic() + timeout_s
+    unframed = "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
     body = bytearray()
-    for chunk in response.iter_content(READ_CHUNK_BYTES):
+    while True:
+        try:
+            chunk = response.raw.read1(READ_CHUNK_BYTES, decode_content=True)
+        except ReadTimeoutError:
+            # Such an answer ends with its connection (RFC 9112 clause 6.3), which this server leaves open. Whether it
+            # is whole is told by its XML.
+            if unframed:
+                return bytes(body)
+            raise
+        if not chunk:
+            return bytes(body)
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise OutcomeUnknown(f"the MMSC's answer is longer than {MAX_ANSWER_BYTES} bytes")
         if time.monotonic() > deadline:
             raise OutcomeUnknown("the MMSC's answer did not end within the read time-out")
-    return bytes(body)
 
 
-def _cause(error: requests.RequestException) -> str:
+def _plain(transaction_id: str) -> str:
+    return "".join(transaction_id.split()).casefold()
+
+
+def _cause(error: Exception) -> str:
     # The text of a requests error may quote the URL; its type says enough.
-    return "read time-out" if isinstance(error, requests.Timeout) else "connection lost"
+    return "read time-out" if isinstance(error, (requests.Timeout, ReadTimeoutError)) else "connection lost"

@@ -13,6 +13,8 @@ from airflow_provider_mm7.protocol import Envelope, Response, Verdict
 THROTTLE_STATUSES = frozenset({408, 409, 425, 429})
 #: A gateway that gave up waiting for the MMSC behind it: the message may have got there (RFC 9110 clause 15.6.5).
 GATEWAY_TIMEOUT = 504
+#: The server, or a proxy before it, takes no message of this size.
+CONTENT_TOO_LARGE = 413
 #: Seconds beyond which a Retry-After is not believed.
 MAX_RETRY_AFTER_S = 86_400.0
 
@@ -57,9 +59,11 @@ def _http_error(http_status: int, retry_after: str | None) -> Exception:
             http_status=http_status,
             retry_after_s=parse_retry_after(retry_after, now=datetime.now(UTC)),
         )
-    return NotAnMM7Server(
-        f"HTTP {http_status} without an MM7 answer; check the connection's host and path", http_status=http_status
-    )
+    if http_status == CONTENT_TOO_LARGE:
+        remedy = "the message is too large for this server; send smaller media, or lower max_message_bytes"
+    else:
+        remedy = "check the connection's host and path"
+    return NotAnMM7Server(f"HTTP {http_status} without an MM7 answer; {remedy}", http_status=http_status)
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
@@ -71,9 +75,11 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         return None
     try:
         seconds = float(int(value))
+    except OverflowError:
+        return MAX_RETRY_AFTER_S
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value).astimezone(UTC) - now).total_seconds()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

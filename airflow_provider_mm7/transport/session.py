@@ -10,9 +10,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 from requests.utils import get_environ_proxies
 from requests_toolbelt import user_agent
-from requests_toolbelt.adapters.source import SourceAddressAdapter
 
 from airflow_provider_mm7.transport.endpoint import Endpoint
+from airflow_provider_mm7.transport.pool import FreshAdapter, FreshSourceAdapter
 
 #: Environment variables that name a CA bundle, in requests' own order.
 CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -52,12 +52,11 @@ def _verify(endpoint: Endpoint) -> bool | str:
 def _auth(endpoint: Endpoint) -> AuthBase | None:
     if endpoint.login is None:
         return None
-    # RFC 7617: a user name outside Latin-1 goes as UTF-8; requests would encode str as Latin-1.
-    login = endpoint.login.encode()
-    password = (endpoint.password or "").encode()
+    password = endpoint.password or ""
     if endpoint.auth == "digest":
-        return HTTPDigestAuth(endpoint.login, endpoint.password or "")
-    return HTTPBasicAuth(login, password)
+        return HTTPDigestAuth(endpoint.login, password)
+    # RFC 7617: a user name outside Latin-1 goes as UTF-8; requests would encode str as Latin-1.
+    return HTTPBasicAuth(endpoint.login.encode(), password.encode())
 
 
 def _adapter(endpoint: Endpoint) -> HTTPAdapter:
@@ -68,5 +67,5 @@ def _adapter(endpoint: Endpoint) -> HTTPAdapter:
         "max_retries": 0,
     }
     if endpoint.source_address:
-        return SourceAddressAdapter((endpoint.source_address, 0), **pool)  # type: ignore[no-any-return]
-    return HTTPAdapter(**pool)
+        return FreshSourceAdapter((endpoint.source_address, 0), **pool)  # type: ignore[arg-type]  # untyped toolbelt
+    return FreshAdapter(**pool)

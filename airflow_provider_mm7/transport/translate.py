@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from airflow_provider_mm7.exceptions import (
     ConnectFailed,
@@ -26,7 +26,7 @@ _UNUSABLE = (
 )
 
 
-def not_sent(error: requests.RequestException, endpoint: Endpoint) -> NotSent | ConnectionConfigError:
+def not_sent(error: requests.RequestException | HTTPError, endpoint: Endpoint) -> NotSent | ConnectionConfigError:
     """Name the reason why a request did not leave whole.
 
     :param error: raised before the last byte of the body was handed to the socket.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import pickle
+import socket
 import ssl
+import time
+import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,9 @@ import trustme
 
 from airflow_provider_mm7.exceptions import (
     AccessDenied,
+    AnswerMismatch,
     ConnectFailed,
+    ConnectionConfigError,
     MM7Error,
     NameResolutionFailed,
     NotAnMM7Server,
@@ -23,7 +30,9 @@ from airflow_provider_mm7.exceptions import (
     TlsFailed,
 )
 from airflow_provider_mm7.protocol import Payload, Status, SubmitRsp, dump
-from airflow_provider_mm7.transport import Endpoint, MMSCClient, Reach, probe
+from airflow_provider_mm7.transport import Endpoint, MMSCClient, Reach, parse_retry_after, pool, probe
+from airflow_provider_mm7.transport.client import MAX_ANSWER_BYTES
+from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
 from tests.support.scripted import Exchange, free_port, scripted
 
 #: Far more than the sockets' buffers hold, so that a server that stops reading stops the client in the middle.
@@ -97,7 +106,9 @@ def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert server.requests[0].header("Authorization") is None
 
 
-def test_one_connection_serves_many_messages() -> None:
+def test_one_connection_serves_many_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_IDLE_S", 60.0)
+
     def script(peer: Exchange) -> None:
         for _ in range(3):
             peer.read()
@@ -107,6 +118,28 @@ def test_one_connection_serves_many_messages() -> None:
         for _ in range(3):
             mmsc.exchange(SMALL)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("way", ["direct", "proxy", "source address"])
+def test_a_connection_that_idled_is_not_used_again(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_IDLE_S", 0.0)
+    settings: dict[str, object] = {"source_address": "127.0.0.2"} if way == "source address" else {}
+
+    def script(peer: Exchange) -> None:
+        while peer.read().head:
+            peer.answer(body=accepted())
+
+    with scripted(script) as server:
+        url = server.url
+        if way == "proxy":
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            monkeypatch.delenv("no_proxy", raising=False)
+            url = "http://mmsc.invalid/mm7"
+        with client(url, **settings) as mmsc:
+            for _ in range(3):
+                mmsc.exchange(SMALL)
+        assert server.connections == 3
 
 
 def refuse_then_close(peer: Exchange) -> None:
@@ -181,6 +214,190 @@ def test_a_whole_request_without_a_clear_answer_has_an_unknown_outcome(script: C
         pytest.raises(OutcomeUnknown),
     ):
         mmsc.exchange(SMALL)
+
+
+def continue_first(peer: Exchange) -> None:
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    peer.answer(body=accepted())
+
+
+def chunked(peer: Exchange) -> None:
+    peer.read()
+    body = accepted()
+    pieces = [body[:10], body[10:300], body[300:]]
+    peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for piece in pieces:
+        peer.sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+    peer.sock.sendall(b"0\r\n\r\n")
+
+
+def zipped(peer: Exchange) -> None:
+    peer.read()
+    peer.answer(body=gzip.compress(accepted()), headers={"Content-Encoding": "gzip"})
+
+
+def until_close(peer: Exchange) -> None:
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + accepted())
+
+
+def left_open(peer: Exchange) -> None:
+    """Neither a length nor an end."""
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + accepted())
+    peer.server.released.wait(20)
+
+
+@pytest.mark.parametrize(
+    "script", [continue_first, chunked, zipped, until_close, left_open], ids=lambda it: it.__name__
+)
+def test_an_answer_framed_in_any_way_is_read(script: Callable[[Exchange], None]) -> None:
+    with scripted(script) as server, client(server.url, read_timeout_s=2) as mmsc:
+        message = mmsc.exchange(SMALL).message
+    assert isinstance(message, SubmitRsp)
+    assert message.message_id == "m1"
+
+
+def half_left_open(peer: Exchange) -> None:
+    peer.read()
+    peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n" + accepted()[:-30])
+    peer.server.released.wait(20)
+
+
+def bomb(peer: Exchange) -> None:
+    peer.read()
+    peer.answer(body=gzip.compress(b" " * (200 * MAX_ANSWER_BYTES)), headers={"Content-Encoding": "gzip"})
+
+
+def broken_zip(peer: Exchange) -> None:
+    peer.read()
+    peer.answer(body=b"no gzip at all", headers={"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize("script", [half_left_open, bomb, broken_zip], ids=lambda it: it.__name__)
+def test_an_answer_that_cannot_be_read_leaves_doubt(script: Callable[[Exchange], None]) -> None:
+    with scripted(script) as server, client(server.url, read_timeout_s=1) as mmsc, pytest.raises(OutcomeUnknown):
+        mmsc.exchange(SMALL)
+
+
+@pytest.mark.parametrize("status", ["102 Processing", "103 Early Hints"])
+def test_an_interim_answer_leaves_doubt_and_its_late_successor_answers_nobody_else(status: str) -> None:
+    def script(peer: Exchange) -> None:
+        peer.read()
+        if peer.server.connections == 1:
+            peer.sock.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            peer.server.released.wait(20)
+        else:
+            peer.answer(body=accepted("second"))
+
+    with scripted(script) as server, client(server.url) as mmsc:
+        with pytest.raises(OutcomeUnknown, match=status[:3]):
+            mmsc.exchange(SMALL)
+        message = mmsc.exchange(SMALL).message
+        assert isinstance(message, SubmitRsp)
+        assert message.message_id == "second"
+        server.released.set()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [("413 Content Too Large", NotAnMM7Server), ("401 Unauthorized", AccessDenied)]
+)
+def test_a_server_that_answers_before_it_has_read_is_understood(status: str, error: type[MM7Error]) -> None:
+    def script(peer: Exchange) -> None:
+        peer.read_head()
+        peer.answer(status, b"<html/>")
+        peer.sock.shutdown(socket.SHUT_WR)
+
+    with scripted(script) as server, client(server.url) as mmsc, pytest.raises(error, match=status[:3]):
+        mmsc.exchange(BIG)
+
+
+def test_digest_that_is_cut_off_while_the_body_goes_out_again_was_not_sent() -> None:
+    def script(peer: Exchange) -> None:
+        peer.read()
+        peer.answer("401 Unauthorized", headers={"WWW-Authenticate": 'Digest realm="mms", nonce="n1", qop="auth"'})
+        peer.read_head()
+        peer.reset()
+
+    with (
+        scripted(script) as server,
+        client(server.url, login="u", password="p", auth="digest") as mmsc,
+        pytest.raises(NotSent),
+    ):
+        mmsc.exchange(BIG)
+
+
+def test_a_large_message_may_take_longer_than_the_connect_timeout_as_long_as_it_moves() -> None:
+    def slow(peer: Exchange) -> None:
+        _, body = peer.read_head()
+        left = len(BIG) - len(body)
+        for _ in range(8):
+            time.sleep(0.25)  # a line of 8 MiB/s
+            part = left // 8
+            while part > 0 and (got := peer.sock.recv(min(part, 1 << 20))):
+                part -= len(got)
+                left -= len(got)
+        while left > 0 and (got := peer.sock.recv(1 << 20)):
+            left -= len(got)
+        peer.answer(body=accepted())
+
+    whole = Payload(content_type="text/xml", chunks=(BIG.body,))
+    with scripted(slow) as server, client(server.url, connect_timeout_s=1) as mmsc:
+        assert mmsc.exchange(whole).transaction_id == "t1"
+
+
+class TestTransactionId:
+    @pytest.mark.parametrize("sent", ["t1", "T1", "\n  t 1 "])
+    def test_ours_however_it_is_spelled(self, sent: str) -> None:
+        with scripted(answering("200 OK", accepted())) as server, client(server.url) as mmsc:
+            assert mmsc.exchange(SMALL, transaction_id=sent).transaction_id == "t1"
+
+    def test_none_at_all(self) -> None:
+        body = accepted().replace(b"t1", b"")
+        with scripted(answering("200 OK", body)) as server, client(server.url) as mmsc:
+            assert mmsc.exchange(SMALL, transaction_id="t1").transaction_id is None
+
+    @pytest.mark.parametrize("code", [1000, 2002, 4006])
+    def test_that_of_another_request_says_nothing_about_ours(self, code: int) -> None:
+        with (
+            scripted(answering("200 OK", accepted(code=code))) as server,
+            client(server.url) as mmsc,
+            pytest.raises(AnswerMismatch) as caught,
+        ):
+            mmsc.exchange(SMALL, transaction_id="t2")
+        assert isinstance(caught.value, OutcomeUnknown)
+
+
+@pytest.mark.parametrize("value", ["top\nsecret", "top\u2013secret"])
+def test_a_header_that_cannot_be_sent_is_a_matter_of_the_connection_and_not_quoted(value: str) -> None:
+    with scripted(answering("200 OK", accepted())) as server, client(server.url, headers={"X-Key": value}) as mmsc:
+        with pytest.raises(ConnectionConfigError) as caught:
+            mmsc.exchange(SMALL)
+        assert server.requests == []
+    told = "".join(traceback.format_exception(caught.value))
+    assert "secret" not in told
+    assert "header" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("120", 120.0),
+        ("-5", 0.0),
+        ("9" * 400, MAX_RETRY_AFTER_S),
+        ("9" * 5000, None),
+        ("Fri, 02 Jan 2026 09:31:47 GMT", 60.0),
+        ("Fri, 02 Jan 2026 09:00:00 GMT", 0.0),
+        ("Fri, 02 Jan 9999 09:00:00 GMT", MAX_RETRY_AFTER_S),
+        ("Fri, 32 Jan 2026 09:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, now=datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)) == seconds
 
 
 def test_a_connection_reset_in_the_middle_of_the_body_was_not_sent() -> None:
