@@ -9,6 +9,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -202,7 +203,7 @@ def test_a_store_works_on_both_sides_of_a_fork(store: Store) -> None:
     assert child.exitcode == 0
     rest = claim(store, batch, 10)
     assert len(rest) == 2
-    assert not set(got) & {item.id for item in rest}
+    assert not set(cast("list[int]", got)) & {item.id for item in rest}
     assert store.summary(batch.batch_id).accepted == 2
 
 
