@@ -25,10 +25,11 @@ help:
 
 venv: $(INSTALLED)
 
+# No cache: nothing is written outside the clone.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir --quiet -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
