@@ -13,6 +13,9 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 INSTALLED := $(VENV)/.installed
 REPORTS := build/reports
 
+# Nothing here may read or write the Airflow of whoever runs it.
+export AIRFLOW_HOME := $(CURDIR)/build/airflow
+
 .PHONY: help venv demo test test-all lint format docs clean
 
 help:
