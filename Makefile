@@ -13,6 +13,9 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 INSTALLED := $(VENV)/.installed
 REPORTS := build/reports
 
+# Nothing here may read or write the Airflow of whoever runs it.
+export AIRFLOW_HOME := $(CURDIR)/build/airflow
+
 .PHONY: help venv demo test test-all lint format docs clean
 
 help:
@@ -25,10 +28,11 @@ help:
 
 venv: $(INSTALLED)
 
+# No cache: nothing is written outside the clone.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir --quiet -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)

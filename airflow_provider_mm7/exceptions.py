@@ -13,6 +13,7 @@
     │       ├── MediaTooLarge           carries size and limit
     │       ├── MediaTypeUnknown
     │       └── SmilError
+    ├── MediaUnavailable                the store of media did not answer: try again; carries its source
     ├── ProtocolError                   what was read is not MM7, or is hostile
     │   ├── MultipartError
     │   ├── XmlError
@@ -133,6 +134,15 @@ class MediaTypeUnknown(MediaError):
 
 class SmilError(MediaError):
     """A SMIL document is not valid for MMS."""
+
+
+class MediaUnavailable(MM7Error):
+    """The store that holds a media object did not answer, or broke off; try again.
+
+    :param source: the object's name as the user gave it.
+    """
+
+    source: str
 
 
 class ProtocolError(MM7Error):

@@ -8,6 +8,7 @@ server, the sandbox MMSC, and Airflow's four processes with the plugin that take
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -18,7 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+
+from airflow_provider_mm7.protocol import MMStatus, is_final, number_key
+from airflow_provider_mm7.store import open_store
+from tests.support.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".demo"
@@ -55,15 +59,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep = options.parse_args(arguments).keep
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    shutil.rmtree(HOME, ignore_errors=True)
-    (HOME / "tmp").mkdir(parents=True)
-    # Before anything asks for the temporary directory: nothing is written outside the clone.
-    os.environ["TMPDIR"] = str(HOME / "tmp")
-    try:
-        return _show(keep=keep)
-    except KeyboardInterrupt:
-        print("\nEnded.")
-        return 130
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("A demo of this clone is running already.", file=sys.stderr)
+            return 1
+        _make_room()
+        try:
+            return _show(keep=keep)
+        except KeyboardInterrupt:
+            print("\nEnded.")
+            return 130
+
+
+def _make_room() -> None:
+    """Remove what the last demo left to look at, and keep temporary files inside the clone."""
+    for old in HOME.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        elif old.name != "lock":
+            old.unlink()
+    temporary = HOME / "tmp"
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
@@ -71,8 +91,6 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 
 def _show(*, keep: bool) -> int:
-    from tests.support.stage import Stage
-
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -99,17 +117,14 @@ def _show(*, keep: bool) -> int:
         done = all(row.message_id and row.final for row in rows) and [row.recipient for row in rows] == list(RECIPIENTS)
         if keep:
             _stay(stage, run_id)
-        elif done:
-            print(f"\nAs the handsets show it: make demo KEEP=1, then {stage.sandbox.page_url} (another port).")
-    say("Everything is ended." if done else "Not every recipient has a MessageID and a final status.")
+        else:
+            print(f"\n  As the handsets show it: {stage.sandbox.page_url} (make demo KEEP=1 leaves it up)")
+    say("Everything is ended." if done else "Ended: not every recipient has a MessageID and a final status.")
     return 0 if done else 1
 
 
-def _outcome(stage: Any, run_id: str) -> list[Row]:
+def _outcome(stage: Stage, run_id: str) -> list[Row]:
     """Join what the task said was sent with the reports that came back."""
-    from airflow_provider_mm7.protocol import MMStatus, is_final, number_key
-    from airflow_provider_mm7.store import open_store
-
     sent = stage.airflow.xcom(DAG_ID, run_id, "send")
     store = open_store(stage.ledger_url)
     end = time.monotonic() + REPORTS_S
@@ -148,7 +163,7 @@ def _print_table(rows: Sequence[Row]) -> None:
             print("  " + "  ".join("-" * width for width in widths))
 
 
-def _stay(stage: Any, run_id: str) -> None:
+def _stay(stage: Stage, run_id: str) -> None:
     print(f"\n  The messages as a handset shows them  {stage.sandbox.page_url}")
     print(f"  The run in Airflow                    {stage.airflow.url}/dags/{DAG_ID}/runs/{run_id}")
     print("\nCtrl-C ends everything.", flush=True)

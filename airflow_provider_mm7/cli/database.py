@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -22,12 +23,7 @@ def upgrade(args: Namespace) -> None:
 
 def check(args: Namespace) -> None:
     """Print whether the store can be used and who uses it; exit code 1 when it cannot be used."""
-    url = config.store_url()
-    store = Store(url)
-    if store.dialect == "sqlite":
-        # It would migrate itself at the first use, so its being old or absent is no fault.
-        store = open_store(url)
-    found = store.check()
+    found = _look(config.store_url())
     print_object(_check_row(found), args.output, nested="components")
     if args.output != "json":
         for warning in found.warnings:
@@ -48,6 +44,14 @@ def prune(args: Namespace) -> None:
     if not args.yes:
         _ask(f"Delete everything older than {before.isoformat(timespec='seconds')} from {store.url_masked}?")
     print_object(asdict(store.prune(before)), args.output)
+
+
+def _look(url: str) -> StoreCheck:
+    with closing(Store(url)) as store:
+        if store.dialect == "sqlite":
+            # It would migrate itself at the first use, so its being old or absent is no fault.
+            store.upgrade()
+        return store.check()
 
 
 def _ask(question: str) -> None:

@@ -8,15 +8,23 @@ calls (docs/decisions/media-sources.rst).
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import ObjectStoragePath
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from airflow_provider_mm7.exceptions import InputError, MediaAccessDenied, MediaError, StoreUnavailable
+from airflow_provider_mm7.exceptions import (
+    InputError,
+    MediaAccessDenied,
+    MediaError,
+    MediaUnavailable,
+    StoreUnavailable,
+)
 from airflow_provider_mm7.media.sink import checked_name
 from airflow_provider_mm7.media.source import (
     CachedSource,
@@ -51,6 +59,8 @@ _VERSION_KEYS = (
     "LastModified",
     "updated",
 )
+#: What botocore raises when the network, and not the request, is the matter.
+_TRANSIENT = (BotoConnectionError, HTTPClientError, IncompleteReadError)
 #: RFC 6838 section 4.2.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
 #: Codes of S3 errors; a HEAD has no body, so botocore gives it the HTTP status in their place.
@@ -109,21 +119,27 @@ class S3HookSource:
             size, etag = int(head["ContentLength"]), str(head["ETag"])
             refuse_size(uri, size, limit)
             answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=etag)
-            with answer["Body"] as stream:
+            with closing(answer["Body"]) as stream:
                 if answer["ContentLength"] != size:
                     raise changed(uri, f"{size} bytes became {answer['ContentLength']}")
-                body = read_exactly(cast("BinaryIO", stream), uri, size)
+                body = read_exactly(stream, uri, size)
         except ClientError as exc:
             raise self._translate(uri, exc) from exc
+        except _TRANSIENT as exc:
+            raise MediaUnavailable(
+                f"media: {uri}: S3 did not answer, or broke off, through connection {self._aws_conn_id!r} "
+                f"({type(exc).__name__})",
+                source=uri,
+            ) from exc
         except BotoCoreError as exc:
             raise MediaError(
                 uri,
                 f"cannot be read from S3 through connection {self._aws_conn_id!r} ({type(exc).__name__}: {exc})",
-                "Check endpoint_url, region and credentials of the connection, and the network",
+                "Check endpoint_url, region and credentials of the connection",
             ) from exc
         return MediaObject(uri=uri, body=body, etag=etag, declared_type=head.get("ContentType"), name=name_of(key))
 
-    def _translate(self, uri: str, error: ClientError) -> MediaError:
+    def _translate(self, uri: str, error: ClientError) -> MediaError | MediaUnavailable:
         code = str(error.response.get("Error", {}).get("Code", ""))
         through = f"through connection {self._aws_conn_id!r}"
         if code in _MISSING:
@@ -137,6 +153,9 @@ class S3HookSource:
                 "Give its identity s3:GetObject on this object (and s3:ListBucket: without it a missing object looks "
                 "like this too), or correct its credentials",
             )
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status >= 500 or status == 429:
+            return MediaUnavailable(f"media: {uri}: S3 answered {code} to {error.operation_name} {through}", source=uri)
         return MediaError(uri, f"S3 answered {code} to {error.operation_name} {through}", "See the S3 server's log")
 
 
@@ -168,13 +187,13 @@ class ObjectStorageSource:
         size = int(before.get("size") or 0)
         refuse_size(uri, size, limit)
         with path.fs.open(path.path, "rb") as stream:
-            body = read_exactly(cast("BinaryIO", stream), uri, size)
+            body = read_exactly(stream, uri, size)
         if _version(_facts(path)) != _version(before):
             raise changed(uri, "its version is another one now")
         declared = before.get("contentType") or before.get("content_type")
         return MediaObject(uri=uri, body=body, etag=_version(before), declared_type=declared, name=name_of(path.path))
 
-    def _translate(self, uri: str, error: Exception) -> MediaError:
+    def _translate(self, uri: str, error: Exception) -> MediaError | MediaUnavailable:
         status = getattr(error, "status_code", None) or getattr(error, "code", None)
         through = f"through connection {self._conn_id!r}" if self._conn_id else "without a connection"
         if isinstance(error, FileNotFoundError) or status == 404:
@@ -189,7 +208,7 @@ class ObjectStorageSource:
                 f"no store answers for {scheme_of(uri)}:// ({error})",
                 "Install the Airflow provider of this store, and check the connection",
             )
-        return MediaError(uri, f"cannot be read {through} ({type(error).__name__})", "See the cause in the task's log")
+        return MediaUnavailable(f"media: {uri}: cannot be read {through} ({type(error).__name__})", source=uri)
 
 
 class ObjectStorageSink:

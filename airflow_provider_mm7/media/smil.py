@@ -73,7 +73,9 @@ def auto_smil(parts: Sequence[Part]) -> Part | None:
     body = etree.SubElement(smil, "body")
     for slide in slides:
         _write_slide(body, slide)
-    return _part(etree.tostring(smil, encoding="utf-8", pretty_print=True), parts)
+    document = etree.tostring(smil, encoding="utf-8", pretty_print=True)
+    # CRLF is the line break of text in MIME (RFC 2046 clause 4.1.1): with it the document travels readable, as 7bit.
+    return _part(document.replace(b"\n", b"\r\n"), parts)
 
 
 def validate_smil(document: bytes, parts: Sequence[Part]) -> Part:

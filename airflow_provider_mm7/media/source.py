@@ -52,6 +52,7 @@ class MediaSource(Protocol):
         :param uri: the object's name.
         :param limit: bytes allowed; a larger object is refused, before it is read where its size is known.
         :raises MediaError: one of its kinds.
+        :raises MediaUnavailable: the store did not answer; try again.
         """
         ...
 
@@ -128,7 +129,7 @@ class LocalFiles:
 
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch a file. See :meth:`MediaSource.fetch`."""
-        path = _local_path(uri)
+        path = local_path(uri)
         try:
             with open(path, "rb", buffering=0, opener=_open_without_waiting) as stream:
                 facts = os.fstat(stream.fileno())
@@ -155,7 +156,11 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _local_path(uri: str) -> Path:
+def local_path(uri: str) -> Path:
+    """Path that ``file:///path`` names, percent-decoded; a plain path as it stands.
+
+    :raises MediaError: the URI names another host.
+    """
     if scheme_of(uri) != "file" or "://" not in uri:
         return Path(uri)
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))

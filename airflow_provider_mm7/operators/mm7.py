@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
-from airflow_provider_mm7.exceptions import ConnectionConfigError, InputError, StoreNotMigrated, StoreNotShared
+from airflow_provider_mm7.exceptions import (
+    ConnectionConfigError,
+    InputError,
+    MediaChanged,
+    StoreNotMigrated,
+    StoreNotShared,
+)
 from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
@@ -172,6 +178,9 @@ class SendMMSOperator(BaseOperator):
             if self.preview:
                 return self._show(prepared)
             return self._send(context, courier, prepared, on_unknown, fail_on)
+        except MediaChanged:
+            # An upload that is under way: the next try finds it complete.
+            raise
         except _PERMANENT as exc:
             raise AirflowFailException(str(exc)) from exc
 

@@ -301,7 +301,6 @@ def create_app(
     routes = [Route(prefix + path, receiver.callback, methods=["POST"]) for path in paths]
     routes.append(Route(f"{prefix}/health", receiver.health, methods=["GET"]))
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.router.redirect_slashes = False
     app.state.receiver = receiver
     return app
 

@@ -5,8 +5,9 @@ Nothing is POSTed that is not committed here as ``sending`` first, with its Tran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -90,9 +91,7 @@ class Claims(Base):
                 changes,
             )
             _count_move(connection, rows, State.SENDING)
-            claimed = sa.select(submission).where(submission.c.id.in_([row.id for row in rows]))
-            taken = {row.id: as_submission(row) for row in connection.execute(claimed)}
-            return [taken[row.id] for row in rows]
+            return [_claimed(row, change) for row, change in zip(rows, changes, strict=True)]
 
         return self._db.write(take)
 
@@ -292,6 +291,20 @@ class Claims(Base):
             )
         _count_move(connection, rows, state)
         return len(rows)
+
+
+def _claimed(row: AnyRow, change: Mapping[str, Any]) -> Submission:
+    """Say what a claimed row is now, without reading it again."""
+    return Submission(
+        id=row.id,
+        batch_id=row.batch_id,
+        row=row.row_no,
+        recipient=row.recipient,
+        state=State.SENDING,
+        transaction_id=change["transaction"],
+        attempts=change["attempt"],
+        delivery=row.delivery or None,
+    )
 
 
 def message_id_of(settlement: Settlement) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ ADVISORY_CLASS: Final = 0x4D4D37
 #: PostgreSQL: deadlock_detected, serialization_failure. Nothing was committed: the transaction may run again.
 _REPEATABLE: Final = frozenset({"40P01", "40001"})
 _REPEATS: Final = 5
+_REPEAT_PAUSE_S: Final = 0.02
 
 _REFUSALS: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.NotSupportedError)
 
@@ -110,6 +112,8 @@ class Database:
                 except exc.DBAPIError as error:
                     if repeat + 1 == _REPEATS or sqlstate(error) not in _REPEATABLE:
                         raise
+                # Let the one that was preferred go on: at once, the same two could meet again.
+                time.sleep(_REPEAT_PAUSE_S * (repeat + 1))
             raise AssertionError("unreachable")
 
     @contextmanager

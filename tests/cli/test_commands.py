@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -209,6 +210,24 @@ def test_db_check_of_a_store_that_cannot_be_used_ends_with_1(mm7: Commands, monk
     assert done.err.startswith("airflow mm7: ")
     assert done.err.count("\n") == 1
     assert "hunter22" not in done.err + done.out
+
+
+@pytest.mark.postgres
+def test_postgresql_is_migrated_on_demand_only(
+    mm7: Commands, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", postgres_url)
+    before = mm7("db", "check", "-o", "json")
+    assert before.code == 1
+    checked = json.loads(before.out)
+    assert (checked["ok"], checked["revision"]) == (False, None)
+    refused = mm7("reports")
+    assert (refused.code, refused.out) == (1, "")
+    assert "airflow mm7 db upgrade" in refused.err
+    assert mm7.json("db", "upgrade")["revision"] == checked["head"]
+    assert mm7.json("db", "check")["ok"]
+    assert mm7.json("reports") == []
+    open_store(postgres_url).close()
 
 
 def test_db_prune(mm7: Commands) -> None:

@@ -66,7 +66,7 @@ def test_a_number_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value
 
 def test_home_is_airflows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.delenv("AIRFLOW_HOME")
+    monkeypatch.delenv("AIRFLOW_HOME", raising=False)
     assert str(config.airflow_home()) == "/home/me/airflow"
     monkeypatch.setenv("AIRFLOW_HOME", "$HOME/af")
     assert str(config.airflow_home()) == "/home/me/af"

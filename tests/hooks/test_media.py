@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from airflow_provider_mm7.exceptions import (
     MediaError,
     MediaNotFound,
     MediaTooLarge,
+    MediaUnavailable,
+    MM7Error,
     StoreUnavailable,
 )
 from airflow_provider_mm7.hooks.media import (
@@ -231,9 +235,62 @@ def test_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     away = {"conn_type": "aws", "login": "a", "password": "very-secret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_AWAY", json.dumps(away))
-    with pytest.raises(MediaError, match="through connection 'aws_away'") as caught:
+    with pytest.raises(MediaUnavailable, match="through connection 'aws_away'") as caught:
         S3HookSource("aws_away").fetch("s3://news/a.gif", limit=10)
     assert "very-secret" not in str(caught.value)
+
+
+class _Faulty(BaseHTTPRequestHandler):
+    """Announces 100 bytes to a HEAD; what a GET gets depends on the key."""
+
+    def do_HEAD(self) -> None:
+        self._start(200)
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/down"):
+            self._start(503)
+            return
+        self._start(200)
+        self.wfile.write(bytes(50))
+        self.wfile.flush()
+
+    def _start(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "100" if status == 200 else "0")
+        self.send_header("ETag", '"e"')
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that breaks off, as the connection ``aws_faulty``."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Faulty)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    extra = {
+        "endpoint_url": f"http://127.0.0.1:{server.server_port}",
+        "region_name": "us-east-1",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    connection = {"conn_type": "aws", "login": "a", "password": "b", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_FAULTY", json.dumps(connection))
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.usefixtures("faulty")
+@pytest.mark.parametrize("key", ["short", "down"])
+def test_half_an_object_and_a_server_in_trouble_are_retryable(key: str) -> None:
+    source = S3HookSource("aws_faulty")
+    with pytest.raises(MediaUnavailable, match="'aws_faulty'") as caught:
+        source.fetch(f"s3://news/{key}", limit=1000)
+    assert caught.value.source == f"s3://news/{key}"
+    source.client.close()
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3://bucket", "s3://bucket/", "s3:///key"])
@@ -283,9 +340,13 @@ def test_folder_and_unknown_store(memory: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(PermissionError("no"), MediaAccessDenied), (FileNotFoundError("no"), MediaNotFound), (OSError("no"), MediaError)],
+    [
+        (PermissionError("no"), MediaAccessDenied),
+        (FileNotFoundError("no"), MediaNotFound),
+        (OSError("no"), MediaUnavailable),
+    ],
 )
-def test_errors_of_a_store_are_translated(error: Exception, expected: type[MediaError]) -> None:
+def test_errors_of_a_store_are_translated(error: Exception, expected: type[MM7Error]) -> None:
     class Refusing(MemoryFileSystem):  # type: ignore[misc]
         cachable = False
 
@@ -295,7 +356,7 @@ def test_errors_of_a_store_are_translated(error: Exception, expected: type[Media
     # Airflow keeps the first store attached for a connection.
     conn_id = f"refusing-{type(error).__name__}"
     attach("memory", conn_id=conn_id, fs=Refusing())
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(MM7Error) as caught:
         ObjectStorageSource(conn_id).fetch("memory://bucket/a.gif", limit=10)
     assert type(caught.value) is expected
     assert caught.value.__cause__ is error
@@ -332,7 +393,7 @@ def test_an_object_named_twice_is_read_once(
 @pytest.fixture(params=["file", "memory", pytest.param("s3", marks=s3)])
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> MediaSink:
     if request.param == "file":
-        return FolderSink(tmp_path / "inbound")
+        return FolderSink(tmp_path / "in bound")
     if request.param == "memory":
         return ObjectStorageSink(f"{request.getfixturevalue('memory')}/in")
     return ObjectStorageSink(f"s3://{request.getfixturevalue('bucket')}/in/")

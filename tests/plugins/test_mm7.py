@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 IMPORT = """
 import sys
+import airflow_provider_mm7
 from airflow.providers.common.compat.sdk import AirflowPlugin
 before = set(sys.modules)
 from airflow_provider_mm7.plugins.mm7 import MM7Plugin
@@ -37,9 +38,7 @@ def test_importing_the_plugin_costs_nothing(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    assert ran.stdout.splitlines()[-1] == str(
-        ["airflow_provider_mm7", "airflow_provider_mm7.plugins", "airflow_provider_mm7.plugins.mm7"]
-    )
+    assert ran.stdout.splitlines()[-1] == str(["airflow_provider_mm7.plugins", "airflow_provider_mm7.plugins.mm7"])
     assert not list(tmp_path.glob("mm7*"))
 
 
@@ -51,7 +50,9 @@ def test_airflow_finds_one_application_at_mm7() -> None:
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    # Named, since an installed package has its defaults, with the home in them, in Airflow's configuration already.
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/mm7.db")
+    monkeypatch.setenv("AIRFLOW__MM7__INBOUND_MEDIA_URI", f"file://{tmp_path}/mm7/inbound")
     monkeypatch.setenv(
         "AIRFLOW_CONN_MM7_DEFAULT",
         '{"conn_type": "mm7", "host": "mmsc.test", "extra": {"callback_login": "vasp", "callback_password": "secret"}}',

@@ -217,7 +217,8 @@ async def test_a_body_that_trickles_is_given_up(rig: Rig) -> None:
     rig.config = ReceiverConfig(body_timeout_s=0.2)
     exchange = Exchange(rig.app(), callbacks.headers() | {"Content-Length": "1000"})
     exchange.feed(b"<", more=True)
-    await exchange.task
+    async with asyncio.timeout(10):
+        await exchange.task
     assert (exchange.status, exchange.headers["connection"]) == (408, "close")
 
 

@@ -213,6 +213,13 @@ async def test_text_is_read_in_its_charset(rig: Rig, charset: str, text: bytes) 
     assert row.message.text == "Tēnā koe"
 
 
+async def test_a_name_of_an_encoding_that_is_no_charset_is_not_applied(rig: Rig) -> None:
+    body, content_type = callbacks.deliver(text=rb"C:\u0041", charset="unicode-escape")
+    await post(rig, body, content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.text == r"C:\u0041"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -234,8 +241,11 @@ async def test_what_cannot_be_read_gets_2007_and_is_kept_aside(rig: Rig, body: b
     ]
 
 
-async def test_the_fault_names_the_transaction_of_what_cannot_be_read(rig: Rig) -> None:
-    assert error_of(await post(rig, callbacks.report(transaction_id="tx-77")[:-40])) == ("2007", "tx-77")
+async def test_the_fault_speaks_of_what_cannot_be_read_in_its_dialect(rig: Rig) -> None:
+    answer = await post(rig, callbacks.report(transaction_id="tx-77")[:-40])
+    assert error_of(answer) == ("2007", "tx-77")
+    (rsp,) = answer_tree(answer).xpath("//*[local-name()='VASPErrorRsp']")
+    assert (etree.QName(rsp).namespace, rsp[0].text) == (callbacks.MM7, "6.8.0")
 
 
 async def test_a_report_on_nothing_gets_2007_in_its_dialect_and_is_kept_aside(rig: Rig) -> None:

@@ -96,12 +96,13 @@ def test_digest_takes_no_count_twice_and_no_foreign_request() -> None:
     assert challenge is not None
     given = dict(pair.split("=", 1) for pair in challenge.removeprefix("Digest ").replace('"', "").split(", "))
 
-    def answer(uri: str = "/mm7", nc: str = "00000001", nonce: str = given["nonce"]) -> str:
+    def answer(uri: str = "/mm7", nc: str = "00000001", nonce: str = given["nonce"], named: str | None = None) -> str:
         first = hashlib.md5(f"me:{given['realm']}:secret".encode()).hexdigest()
         second = hashlib.md5(f"POST:{uri}".encode()).hexdigest()
         response = hashlib.md5(f"{first}:{nonce}:{nc}:c:auth:{second}".encode()).hexdigest()
         return (
-            f'Digest username="me", realm="{given["realm"]}", nonce="{nonce}", uri="{uri}", qop=auth, nc={nc}, '
+            f'Digest username="me", realm="{given["realm"]}", nonce="{nonce}", uri="{named or uri}", qop=auth, '
+            f"nc={nc}, "
             f'cnonce="c", opaque="{given["opaque"]}", response="{response}"'
         )
 
@@ -112,7 +113,10 @@ def test_digest_takes_no_count_twice_and_no_foreign_request() -> None:
     assert "stale=true" in str(asked(answer()))
     assert asked(answer(nc="00000003")) is None
     assert asked(answer(nc="00000002")) is None
-    assert "stale=true" not in str(asked(answer(uri="/other", nc="00000004")))
+    for wrong in (answer(uri="/other", nc="00000004"), answer(named="/other", nc="00000004")):
+        refusal = asked(wrong)
+        assert refusal is not None
+        assert "stale=true" not in refusal
     assert "stale=true" in str(asked(answer(nonce="00" * 16, nc="00000005")))
 
 
@@ -122,6 +126,12 @@ def test_chunked_is_refused(sandbox: RunningSandbox) -> None:
     )
     assert answer.status_code == 411
     assert "chunked" in sandbox.messages()[0]["problems"][0]
+
+
+def test_no_length_at_all_is_refused(sandbox: RunningSandbox) -> None:
+    with socket.create_connection(address(sandbox), timeout=PATIENCE_S) as raw:
+        raw.sendall(f"POST /mm7 HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(sandbox)}\r\n\r\n".encode())
+        assert raw.recv(100).startswith(b"HTTP/1.1 411")
 
 
 def test_absurd_length_is_refused_before_it_is_sent(sandbox: RunningSandbox) -> None:

@@ -168,14 +168,14 @@ def test_each_recipient_has_reports_of_its_own(calling: RunningSandbox, callback
 def test_what_is_not_acknowledged_comes_again_with_the_same_transaction(
     calling: RunningSandbox, callback: CallbackServer
 ) -> None:
-    answers = iter([(503, b""), (200, b"not MM7"), (500, b""), ACCEPTED])
+    answers = iter([(503, ACCEPTED[1]), (200, b"not MM7"), (500, b""), ACCEPTED])
     callback.answer = lambda _posted: next(answers)
     submit(calling, NUMBER)
     (sent,) = calling.settled_reports(1)
 
     assert sent["state"] == "acknowledged"
     assert [(one["http_status"], one["status_code"]) for one in sent["attempts"]] == [
-        (503, None),
+        (503, 1000),
         (200, None),
         (500, None),
         (200, 1000),

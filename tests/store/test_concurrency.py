@@ -192,6 +192,15 @@ class TestOneKeyTwice:
             assert sum(future.result(DEADLINE_S) for future in futures) == 1000
         assert [item.recipient for item in store.submissions(batch.batch_id)] in (numbers(1000), numbers(1000)[::-1])
 
+    def test_planned_while_another_plans(self, store: Store) -> None:
+        batch = store.open_batch("k", conn_id="c")
+        wanted = [NewSubmission(recipient=number) for number in numbers(5)]
+        with ThreadPoolExecutor(1) as pool:
+            with held_before_commit(store, lambda: store.plan(batch.batch_id, wanted)) as first:
+                second: Future[object] = pool.submit(store.plan, batch.batch_id, wanted[::-1])
+                wait_until_blocked(store, second)
+            assert [first.result(DEADLINE_S), second.result(DEADLINE_S)] == [5, 0]
+
     def test_planned_while_it_is_sent(self, store: Store) -> None:
         batch = planned(store, 50)
 

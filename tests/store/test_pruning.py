@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import PruneCounts, State, Store
+from airflow_provider_mm7.store import NewSubmission, PruneCounts, State, Store
 from airflow_provider_mm7.store.tables import metadata
 from tests.store.conftest import START, Clock
 from tests.store.make import accepted, claim, planned, report, settled
@@ -63,6 +63,24 @@ def test_a_batch_that_is_not_finished_stays_unless_told(store: Store, state: Sta
     assert (store.summary(batch.batch_id).total, len(store.reports())) == (2, 1)
     assert store.prune(LATER, unfinished=True) == PruneCounts(batches=1, submissions=2, reports=1, report_events=1)
     assert store.find_batch(batch.batch_id) is None
+
+
+class Interrupted(Store):
+    """Somebody clears the task between the choice of the batches and their deletion."""
+
+    def _old_batches(self, before: datetime, *, unfinished: bool) -> list[str]:
+        chosen = super()._old_batches(before, unfinished=unfinished)
+        for batch_id in chosen:
+            self.plan(batch_id, [NewSubmission(recipient="+64219")])
+        return chosen
+
+
+def test_a_batch_that_is_needed_again_stays(store: Store, migrated_url: str, clock: Clock) -> None:
+    batch, _ = accepted(store)
+    other = Interrupted(migrated_url, clock=clock)
+    assert other.prune(LATER) == PruneCounts()
+    other.close()
+    assert store.summary(batch.batch_id).total == 2
 
 
 def test_large_batches_go_in_chunks(store: Store) -> None:

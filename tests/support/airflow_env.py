@@ -116,6 +116,8 @@ class AirflowDeployment:
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+            # A DAG that is due when it is first seen would run by itself, beside the run that was asked for.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
         inherited = {
@@ -279,7 +281,11 @@ class AirflowDeployment:
         """
 
         def reached() -> bool:
-            return self.task_states(dag_id, run_id).get(task_id) in states
+            if self.task_states(dag_id, run_id).get(task_id) in states:
+                return True
+            if self.run(dag_id, run_id)["state"] in _FINAL_RUN_STATES:
+                raise DeploymentError(f"the run ended before task {task_id} became {' or '.join(states)}")
+            return False
 
         try:
             self._until(reached, timeout, f"task {task_id} of {dag_id} did not become {' or '.join(states)}")
@@ -339,9 +345,20 @@ class AirflowDeployment:
         for name, task in self.tasks(dag_id, run_id).items():
             lines.append(f"{name}: {task['state']}, try {task['try_number']}")
             if task["state"] in {"failed", "upstream_failed", "up_for_retry", "running"} and task["try_number"]:
-                lines.append(self._task_log_files(dag_id, run_id, task["task_id"])[-4000:])
+                lines += self._complaints(dag_id, run_id, task["task_id"])
         return "\n".join(lines)
 
-    def _task_log_files(self, dag_id: str, run_id: str, task_id: str) -> str:
+    def _complaints(self, dag_id: str, run_id: str, task_id: str) -> list[str]:
+        """Warnings and errors of a task's log files, newest last."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
-        return "\n".join(path.read_text(errors="replace") for path in sorted(folder.rglob("*.log")))
+        found = []
+        for path in sorted(folder.rglob("*.log")):
+            for line in path.read_text(errors="replace").splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if entry.get("level") in {"warning", "error", "critical"}:
+                    reasons = [f"{one['exc_type']}: {one['exc_value']}" for one in entry.get("error_detail") or ()]
+                    found.append("; ".join([f"  {path.stem}: {entry['event']}", *reasons])[:1000])
+        return found[-20:]
