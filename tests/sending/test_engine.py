@@ -21,6 +21,7 @@ import pytest
 from airflow_provider_mm7.exceptions import (
     AccessDenied,
     AnswerMismatch,
+    InputError,
     NotAnMM7Server,
     NotSent,
     OutcomeUnknown,
@@ -452,13 +453,11 @@ class TestTheLedgerFails:
 
 
 def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_message(store: Store) -> None:
+    def another_task_plans(batch_id: str) -> None:
+        store.plan(batch_id, [NewSubmission(recipient="+64219999999")])
+
     with mmsc() as centre:
-        result = run(
-            store,
-            centre.url,
-            numbers(1),
-            on_batch=lambda batch_id: store.plan(batch_id, [NewSubmission(recipient="+64219999999")]) and None,
-        )
+        result = run(store, centre.url, numbers(1), on_batch=another_task_plans)
     assert centre.numbers == list(numbers(1))
     assert isinstance(result.halted_by, InputError)
     assert result.halted_by.field == "idempotency_key"
