@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from airflow_provider_mm7.hooks.connection import ConnectionSettings
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.media import open_media_source
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
-from airflow_provider_mm7.protocol import mask
+from airflow_provider_mm7.protocol import AddressKind, mask
 from airflow_provider_mm7.sending import (
     Draft,
     OnUnknown,
@@ -22,7 +23,11 @@ from airflow_provider_mm7.sending import (
     send,
     utc_now,
 )
+from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES
 from airflow_provider_mm7.store import Origin
+
+#: Recipients that a preview shows of one request.
+MAX_SHOWN = 10
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +77,11 @@ class Courier:
         origin: Origin | None = None,
         on_unknown: OnUnknown = OnUnknown.HOLD,
         on_batch: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> SendResult:
         """Send to each recipient at most once under this key.
+
+        Parameters are those of :func:`airflow_provider_mm7.sending.send`.
 
         :raises StoreError: the ledger cannot be used; nothing more was sent.
         """
@@ -89,6 +97,7 @@ class Courier:
                 on_unknown=on_unknown,
                 overrides=hook.verdicts,
                 on_batch=on_batch,
+                stopped=stopped,
             )
         counts = result.summary
         log.info(
@@ -102,18 +111,34 @@ class Courier:
 
 
 def describe_preview(prepared: Prepared) -> str:
-    """Return the envelope that would be posted, numbers masked and text left out, and its parts' types and sizes."""
-    masked = tuple(replace(item, number=mask(item.number)) for item in prepared.recipients)
-    subject = prepared.template.subject
+    """Return the envelope that would be posted, numbers masked and text left out, and its parts' types and sizes.
+
+    Of a request to many, the envelope shows the first :data:`MAX_SHOWN` recipients.
+    """
+    in_one = min(prepared.profile.recipients_per_request, len(prepared.recipients))
+    size = len(prepared.payload(prepared.recipients[:in_one], str(uuid.uuid4())))
+    requests = -(-len(prepared.recipients) // in_one)
+    parts = "\n".join(f"{part.content_type} {part.content_id} {len(part.body)} bytes" for part in prepared.parts)
+    total = f"about {size} bytes in each of {requests} requests to {len(prepared.recipients)} recipients"
+    return f"{_masked_envelope(prepared, in_one)}\n{parts}\n{total}"
+
+
+def _masked_envelope(prepared: Prepared, in_one: int) -> str:
+    template, sender = prepared.template, prepared.template.sender_identification
+    address = sender.sender_address
+    if address is not None and address.kind is not AddressKind.SHORT_CODE:
+        sender = replace(sender, sender_address=replace(address, value=mask(address.value)))
+    subject = template.subject
     hidden = replace(
         prepared,
-        template=replace(prepared.template, subject=f"({len(subject)} characters)" if subject is not None else None),
+        template=replace(
+            template,
+            sender_identification=sender,
+            subject=f"({len(subject)} characters)" if subject is not None else None,
+        ),
     )
-    size = prepared.profile.recipients_per_request
-    payload = hidden.payload(masked[:size], "preview")
-    envelope = payload.body.split(b"\r\n\r\n", 1)[1].split(b"\r\n--", 1)[0].decode()
-    parts = "\n".join(f"{part.content_type} {part.content_id} {len(part.body)} bytes" for part in prepared.parts)
-    return f"{envelope}\n{parts}\n{len(payload)} bytes to each of {len(masked)} recipients, {size} in one request"
+    shown = prepared.recipients[: min(in_one, MAX_SHOWN)]
+    return hidden.envelope([replace(item, number=mask(item.number)) for item in shown], "preview")
 
 
 def preview_result(prepared: Prepared) -> dict[str, Any]:
@@ -135,6 +160,6 @@ def preview_result(prepared: Prepared) -> dict[str, Any]:
                 "status_code": None,
                 "status_text": None,
             }
-            for item in prepared.recipients[:1000]
+            for item in prepared.recipients[:MAX_LISTED_MESSAGES]
         ],
     }

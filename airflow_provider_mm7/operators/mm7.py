@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,6 +102,8 @@ class SendMMSOperator(BaseOperator):
     # A document given as a path with this ending is left to the object store, not to Jinja's loader.
     template_ext: Sequence[str] = ()
     ui_color = "#d7eefc"
+    #: Whether Airflow wants the task to end. A plain flag, since a signal handler sets it.
+    _killed = False
 
     def __init__(
         self,
@@ -182,6 +184,16 @@ class SendMMSOperator(BaseOperator):
         except _PERMANENT as exc:
             raise AirflowFailException(str(exc)) from exc
 
+    def on_kill(self) -> None:
+        """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
+        self._killed = True
+
+    def _push(self, ti: Any, values: Mapping[str, Any]) -> None:
+        # Airflow leaves the returned value out without do_xcom_push; so do we what it does not push itself.
+        if self.do_xcom_push:
+            for key, value in values.items():
+                ti.xcom_push(key=key, value=value)
+
     def _draft(self) -> Draft:
         from airflow_provider_mm7.sending import Draft, parse_list, parse_when
 
@@ -225,19 +237,24 @@ class SendMMSOperator(BaseOperator):
         if fail_on is None:
             fail_on = FailOn.ANY if len(prepared.recipients) == 1 else FailOn.ALL
         ti = context["ti"]
+
+        def push_batch_id(batch_id: str) -> None:
+            self._push(ti, {BATCH_ID_KEY: batch_id})
+
         result = courier.send(
             prepared,
             key=self.idempotency_key
             or "/".join(str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)),
             origin=_origin(ti),
             on_unknown=on_unknown,
-            on_batch=lambda batch_id: ti.xcom_push(key=BATCH_ID_KEY, value=batch_id),
+            on_batch=push_batch_id,
+            stopped=lambda: self._killed,
         )
         contract = result.as_xcom(messages=self.xcom_messages)
         failure = find_failure(result, fail_on=fail_on, on_unknown=on_unknown)
         if failure is None:
             return contract
-        ti.xcom_push(key=RETURN_KEY, value=contract)
+        self._push(ti, {**(contract if self.multiple_outputs else {}), RETURN_KEY: contract})
         raise (AirflowException if failure.retryable else AirflowFailException)(failure.text)
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from queue import SimpleQueue
 from types import MappingProxyType
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from airflow_provider_mm7.exceptions import MM7Error, NotSent, OutcomeUnknown, StoreUnavailable
+from airflow_provider_mm7.exceptions import MM7Error, NotSent, OutcomeUnknown, StoreError, StoreUnavailable
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
 from airflow_provider_mm7.sending.owner import is_alive, this_process
+from airflow_provider_mm7.sending.workers import Job, Workers
 from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission
 from airflow_provider_mm7.transport import MMSCClient
 
@@ -32,8 +33,10 @@ SINGLE_CONNECTION_CLAIM = 16
 UNREACHED_LIMIT = 3
 #: Seconds between looks at messages that another process is sending.
 OTHERS_POLL_S = 1.0
-#: Seconds that a claim outlives the longest possible exchange.
+#: Seconds that a claim outlives the longest possible exchange. A claim is renewed while its owner lives.
 LEASE_MARGIN_S = 30.0
+#: Seconds between looks at requests that are still in flight when the run is broken off.
+WIND_DOWN_POLL_S = 1.0
 #: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
 RECORD_ATTEMPTS = 5
 RECORD_PAUSE_S = 0.2
@@ -48,48 +51,9 @@ def claim_bound(connections: int) -> int:
     return SINGLE_CONNECTION_CLAIM if connections == 1 else 2 * connections
 
 
-@dataclass(slots=True)
-class _Job:
-    group: list[Submission]
-    outcome: Outcome = field(default_factory=Outcome)
-
-
-class _Workers:
-    """Threads that exchange with the MMSC; started as they are needed, joined at the end."""
-
-    def __init__(self, exchange: Callable[[Sequence[Submission]], Outcome], most: int) -> None:
-        self._exchange = exchange
-        self._most = most
-        self._todo: SimpleQueue[_Job | None] = SimpleQueue()
-        self._done: SimpleQueue[_Job] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-
-    def put(self, group: list[Submission]) -> None:
-        """Hand over a group; a thread is started for it while there are fewer than allowed."""
-        self._todo.put(_Job(group))
-        if len(self._threads) < self._most:
-            thread = threading.Thread(target=self._work, name="mm7-send", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def take(self) -> list[_Job]:
-        """Wait for one finished job and return it with all others that are finished too."""
-        jobs = [self._done.get()]
-        while not self._done.empty():
-            jobs.append(self._done.get())
-        return jobs
-
-    def join(self) -> None:
-        """Let every thread finish what it has begun."""
-        for _ in self._threads:
-            self._todo.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (job := self._todo.get()) is not None:
-            job.outcome = self._exchange(job.group)
-            self._done.put(job)
+def never() -> bool:
+    """Tell that nobody wants it to stop."""
+    return False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +64,7 @@ class Engine:
     :ivar group_size: recipients in one SubmitReq.
     :ivar overrides: the connection's verdicts per status code.
     :ivar resend_unknown: whether messages that a former run left in doubt are sent again.
+    :ivar stopped: asked before each request; once true, nothing more is sent. It may become true in a signal handler.
     """
 
     store: Store
@@ -108,10 +73,13 @@ class Engine:
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     resend_unknown: bool = False
+    stopped: Callable[[], bool] = never
     _owner: Owner = field(default_factory=this_process)
     _halt: threading.Event = field(default_factory=threading.Event)
     _halted_by: MM7Error | None = None
     _unreached: int = 0
+    _doubtful: int = 0
+    _renew_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, batch_id: str) -> MM7Error | None:
@@ -121,13 +89,13 @@ class Engine:
         that another live process is sending under the same key are waited for, within their lease.
 
         :return: the error for which it stopped early, or None.
-        :raises StoreUnavailable: answers could not be recorded; what was in flight becomes unknown.
+        :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
         """
         self._recover(batch_id)
         self.store.requeue_retries(batch_id)
         self._send(batch_id)
         deadline = time.monotonic() + self.lease_s
-        while not self._halt.is_set() and self.store.summary(batch_id).sending and time.monotonic() < deadline:
+        while not self._halting and self.store.summary(batch_id).sending and time.monotonic() < deadline:
             self._halt.wait(OTHERS_POLL_S)
             self._recover(batch_id)
             self._send(batch_id)
@@ -140,35 +108,82 @@ class Engine:
             self.store.requeue_unknown(batch_id)
 
     @property
+    def _halting(self) -> bool:
+        return self._halt.is_set() or self.stopped()
+
+    @property
     def lease_s(self) -> float:
         """Seconds after which a claim whose owner cannot be asked counts as abandoned."""
         endpoint = self.client.endpoint
-        # A claimed message waits for at most one exchange before its own; Digest may take two.
+        # Digest may take two exchanges; the third is for a pause of the whole process.
         return 3 * (endpoint.connect_timeout_s + endpoint.read_timeout_s) + LEASE_MARGIN_S
 
     def _send(self, batch_id: str) -> None:
-        connections = self.client.endpoint.max_connections
-        bound = claim_bound(connections) * self.group_size
-        workers = _Workers(self._exchange, connections)
-        in_flight = 0
+        workers = Workers(self._exchange, self.client.endpoint.max_connections)
         try:
-            while True:
-                groups = self._claim(batch_id, bound - in_flight)
-                for group in groups:
-                    workers.put(group)
-                    in_flight += len(group)
-                if not in_flight:
-                    return
-                in_flight -= self._settle(batch_id, workers.take(), workers)
+            self._pump(batch_id, workers)
         except BaseException:
-            # Nothing that still waits may leave once its answer cannot be recorded.
+            # A signal may have raised this anywhere. Nothing that still waits may leave.
             self._halt.set()
+            self._wind_down(batch_id, workers)
             raise
         finally:
-            workers.join()
+            workers.dismiss()
+
+    def _pump(self, batch_id: str, workers: Workers) -> None:
+        bound = claim_bound(self.client.endpoint.max_connections) * self.group_size
+        pause_s = self.lease_s / 3
+        self._renew_at = time.monotonic() + pause_s
+        while True:
+            for group in self._claim(batch_id, bound - workers.load):
+                workers.put(group)
+            if not workers.jobs:
+                return
+            self._settle(batch_id, workers.wait(pause_s), workers)
+            if time.monotonic() >= self._renew_at:
+                self._renew_at = time.monotonic() + pause_s
+                self._renew(batch_id)
+
+    def _renew(self, batch_id: str) -> None:
+        """Keep others from taking our claims for abandoned; the next turn comes long before they could."""
+        try:
+            self.store.extend_lease(batch_id, self._owner, lease_s=self.lease_s)
+        except StoreUnavailable as exc:
+            log.warning("batch %s: the claims could not be renewed: %s", batch_id, exc)
+
+    def _wind_down(self, batch_id: str, workers: Workers) -> None:
+        """Record what is answered while the last requests end, then give back what surely was not accepted."""
+        workers.dismiss()
+        while workers.busy:
+            self._rescue(batch_id, workers.wait(WIND_DOWN_POLL_S), workers)
+        self._rescue(batch_id, workers.ended(), workers)
+        # Left are answers that could not be recorded, and jobs that no thread took.
+        in_doubt = {item.id for job in workers.ended() for item in job.group}
+        try:
+            ours = [item.id for item in self._sending(batch_id) if item.id not in in_doubt]
+            self.store.release(ours, self._owner)
+        except StoreError as exc:
+            log.warning("batch %s: claims could not be given back: %s", batch_id, exc)
+
+    def _rescue(self, batch_id: str, jobs: Sequence[Job], workers: Workers) -> None:
+        settlements = [item for job in jobs if job.outcome for item in job.outcome.settlements]
+        try:
+            self._record(batch_id, settlements)
+        except StoreError:
+            # Told by _record. What was not tried, or refused as a whole, need not be kept with it.
+            workers.drop(job for job in jobs if job.outcome and not job.outcome.settlements)
+        else:
+            workers.drop(jobs)
+
+    def _sending(self, batch_id: str) -> Iterator[Submission]:
+        """Yield what is being sent by anyone; only its owner can give a row back."""
+        after_id = 0
+        while page := self.store.submissions(batch_id, after_id=after_id, states=(State.SENDING,)):
+            yield from page
+            after_id = page[-1].id
 
     def _claim(self, batch_id: str, room: int) -> list[list[Submission]]:
-        if self._halt.is_set() or room <= 0:
+        if self._halting or room <= 0:
             return []
         claimed = self.store.claim(
             batch_id,
@@ -182,55 +197,57 @@ class Engine:
 
     def _exchange(self, group: Sequence[Submission]) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
-        if self._halt.is_set():
+        if self._halting:
             return Outcome(untried=True)
         outcome = self._try(group)
         with self._lock:
-            # Refused at the door, or not reached several times in a row: going on would only hammer.
             self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
-            if not self._halt.is_set() and (outcome.halts or self._unreached >= UNREACHED_LIMIT):
+            self._doubtful = self._doubtful + 1 if isinstance(outcome.failure, OutcomeUnknown) else 0
+            if not self._halt.is_set() and (outcome.halts or self._hammering):
                 self._halted_by = outcome.failure
                 self._halt.set()
         return outcome
 
+    @property
+    def _hammering(self) -> bool:
+        """Whether going on would only hammer an MMSC that takes nothing, or put every other message in doubt too."""
+        doubt_limit = claim_bound(self.client.endpoint.max_connections)
+        return self._unreached >= UNREACHED_LIMIT or self._doubtful >= doubt_limit
+
     def _try(self, group: Sequence[Submission]) -> Outcome:
+        transaction_id = group[0].transaction_id or _new_transaction_id()
         try:
-            payload = self.compose(group, group[0].transaction_id or _new_transaction_id())
+            payload = self.compose(group, transaction_id)
         except Exception as exc:
             return failed(
                 group, exc if isinstance(exc, MM7Error) else MM7Error(f"composing failed: {type(exc).__name__}")
             )
         try:
-            return read_outcome(group, self.client.exchange(payload), self.overrides)
+            return read_outcome(group, self.client.exchange(payload, transaction_id=transaction_id), self.overrides)
         except MM7Error as exc:
             return failed(group, exc)
         except Exception as exc:
-            log.exception("an exchange with the MMSC ended in an unforeseen error")
+            where = "".join(traceback.format_tb(exc.__traceback__))
+            # Not with the text of the error, which may quote what was sent.
+            log.error("an exchange with the MMSC ended in an unforeseen %s\n%s", type(exc).__name__, where)  # noqa: TRY400
             return failed(group, OutcomeUnknown(f"unforeseen {type(exc).__name__}"))
 
-    def _settle(self, batch_id: str, jobs: Sequence[_Job], workers: _Workers) -> int:
-        """Record what was answered, in one commit, and return how many submissions are no longer in flight."""
-        settlements: list[Settlement] = []
-        untried: list[int] = []
-        lost = 0
-        for job in jobs:
-            if job.outcome.untried:
-                untried += [item.id for item in job.group]
-            elif job.outcome.split:
-                singles = self.store.split(batch_id, job.group, transaction_id=_new_transaction_id)
-                for single in singles:
-                    workers.put([single])
-                # Rows that somebody else settled meanwhile are no longer ours.
-                lost += len(job.group) - len(singles)
-            settlements += job.outcome.settlements
-        if settlements:
-            self._record(batch_id, settlements)
-        if untried:
+    def _settle(self, batch_id: str, jobs: Sequence[Job], workers: Workers) -> None:
+        """Record what was answered, in one commit; hand over again, one recipient at a time, what must be split."""
+        outcomes = [(job.group, job.outcome) for job in jobs if job.outcome is not None]
+        self._record(batch_id, [item for _, outcome in outcomes for item in outcome.settlements])
+        if untried := [item.id for group, outcome in outcomes if outcome.untried for item in group]:
             self.store.release(untried, self._owner)
-        return len(settlements) + len(untried) + lost
+        for group, outcome in outcomes:
+            if outcome.split:
+                for single in self.store.split(batch_id, group, transaction_id=_new_transaction_id):
+                    workers.put([single])
+        workers.drop(jobs)
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
         """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""
+        if not settlements:
+            return
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_type(StoreUnavailable),
@@ -240,9 +257,10 @@ class Engine:
             ):
                 with attempt:
                     self.store.settle(batch_id, settlements)
-        except StoreUnavailable:
+        except StoreError as exc:
             accepted = [item.message_id for item in settlements if item.state is State.ACCEPTED]
-            log.exception("answers could not be recorded; MessageIDs accepted meanwhile: %s", accepted)
+            # Not with its causes: a database's own text may quote the row.
+            log.error("answers could not be recorded (%s); MessageIDs accepted: %s", exc, accepted)  # noqa: TRY400
             raise
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_mm7.exceptions import AccessDenied, MM7Error, NotAnMM7Server, NotSent, OutcomeUnknown
+from airflow_provider_mm7.exceptions import AnswerMismatch, MM7Error, NotSent, OutcomeUnknown
 from airflow_provider_mm7.protocol import (
     Envelope,
     Fault,
@@ -21,6 +22,8 @@ from airflow_provider_mm7.store import Settlement, State, Submission
 
 #: A SOAP Fault without MM7 status counts as the class error of its side (SOAP 1.1 clause 4.4.1).
 _FAULT_STATUS = {"client": 2000, "server": 3000, "versionmismatch": 4002, "mustunderstand": 4001}
+_BETWEEN_WORDS = re.compile(r"[\s,;]+")
+_DIGITS = re.compile(r"[0-9]+")
 #: Text columns of the ledger hold what a person needs, not a peer's essay.
 MAX_STATUS_TEXT = 500
 
@@ -46,22 +49,23 @@ class Outcome:
 def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]) -> Outcome:
     """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3)."""
     message = envelope.message
+    name = type(message).__name__
     status = find_status(message)
     if status is None:
-        return _all(group, State.UNKNOWN, text=f"the MMSC answered with a {type(message).__name__}")
+        return failed(group, OutcomeUnknown(f"the MMSC answered with a {name}"))
     match verdict(status.status_code, overrides):
         case Verdict.ACCEPTED if isinstance(message, SubmitRsp):
             return _all(group, State.ACCEPTED, status, message_id=message.message_id)
         case Verdict.PARTIAL if isinstance(message, SubmitRsp):
             return _partial(group, status, message.message_id)
+        case Verdict.ACCEPTED | Verdict.PARTIAL:
+            return failed(group, OutcomeUnknown(f"the MMSC answered with a {name} of status {status.status_code}"))
         case Verdict.SPLIT if len(group) > 1:
             return Outcome(split=True)
         case Verdict.RETRY:
             return _all(group, State.RETRY, status)
         case Verdict.PERMANENT | Verdict.SPLIT:
             return _all(group, State.REFUSED, status)
-        case _:
-            return _all(group, State.UNKNOWN, text=f"status {status.status_code} in a {type(message).__name__}")
 
 
 def find_status(message: object) -> Status | None:
@@ -81,23 +85,20 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
 
     What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown.
     """
-    if isinstance(error, (NotSent, AccessDenied, NotAnMM7Server)):
-        settled = _all(group, State.RETRY, text=str(error))
-        return Outcome(settlements=settled.settlements, failure=error, halts=not isinstance(error, NotSent))
-    if isinstance(error, OutcomeUnknown):
-        return Outcome(settlements=_all(group, State.UNKNOWN, text=str(error)).settlements, failure=error)
-    # Composing failed, so nothing was sent; the same would fail for all others.
+    state = State.UNKNOWN if isinstance(error, OutcomeUnknown) else State.RETRY
     return Outcome(
-        settlements=_all(group, State.RETRY, text=type(error).__name__).settlements, failure=error, halts=True
+        settlements=_all(group, state, text=str(error)).settlements,
+        failure=error,
+        # A closed door, a message that cannot be composed, answers that are mixed up: the next one fares no better.
+        halts=isinstance(error, AnswerMismatch) or not isinstance(error, (NotSent, OutcomeUnknown)),
     )
 
 
 def _partial(group: Sequence[Submission], status: Status, message_id: str | None) -> Outcome:
     """Status 1100: Details name the addresses that failed; the others were accepted and are never sent again."""
-    if len(group) == 1:
-        return _all(group, State.ACCEPTED, status, message_id=message_id)
     details = status.details or ""
-    failed_keys = {number_key(word) for word in details.replace(",", " ").replace(";", " ").split()}
+    # As words, whose dashes and dots are left aside, and as runs of digits whatever stands around them.
+    failed_keys = {number_key(word) for word in _BETWEEN_WORDS.split(details)} | set(_DIGITS.findall(details))
     settlements = [
         _settlement(item, State.REFUSED, status)
         if number_key(item.recipient) in failed_keys

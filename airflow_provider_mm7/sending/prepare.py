@@ -57,11 +57,19 @@ class Prepared:
     def payload(self, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
         """Return the bytes for these recipients."""
         return dump(
-            replace(self.template, recipients=_addresses(recipients)),
+            self._request(recipients),
             transaction_id=transaction_id,
             content=self.content,
             dialect=self.profile.dialect,
         )
+
+    def envelope(self, recipients: Sequence[Recipient], transaction_id: str) -> str:
+        """Return the SOAP part alone."""
+        request = self._request(recipients)
+        return dump(request, transaction_id=transaction_id, dialect=self.profile.dialect).body.decode()
+
+    def _request(self, recipients: Sequence[Recipient]) -> SubmitReq:
+        return replace(self.template, recipients=_addresses(recipients))
 
 
 def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetime) -> Prepared:
@@ -85,8 +93,9 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
         warnings=warnings,
     )
     # One payload now finds what the schema refuses, and the size on the wire, before the ledger knows of the batch.
-    first = prepared.payload(recipients[: profile.recipients_per_request], transaction_id=str(uuid.uuid4()))
-    check_size(len(first), profile.max_message_bytes, objects)
+    longest = sorted(recipients, key=lambda item: len(item.number), reverse=True)[: profile.recipients_per_request]
+    largest = prepared.payload(longest, transaction_id=str(uuid.uuid4()))
+    check_size(len(largest), profile.max_message_bytes, objects)
     return prepared
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from airflow_provider_mm7.exceptions import MM7Error
+from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict
-from airflow_provider_mm7.sending.engine import Engine
+from airflow_provider_mm7.sending.engine import Engine, never
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
 from airflow_provider_mm7.store import NewSubmission, Origin, Store, Submission
@@ -30,6 +30,7 @@ def send(
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: Mapping[int, Verdict] | None = None,
     on_batch: Callable[[str], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> SendResult:
     """Send a prepared message to each of its recipients at most once under this key.
 
@@ -37,6 +38,7 @@ def send(
 
     :param key: the idempotency key.
     :param on_batch: called with the batch id before the first request.
+    :param stopped: once it returns true, nothing more is sent; may change in a signal handler.
     :return: counts and messages of the whole batch, former runs' included.
     :raises StoreError: the ledger cannot be used; nothing more is sent.
     """
@@ -47,6 +49,10 @@ def send(
         on_batch(batch.batch_id)
 
     def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
+        if any(item.recipient not in by_number for item in group):
+            raise InputError(
+                "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
+            )
         return prepared.payload([by_number[item.recipient] for item in group], transaction_id)
 
     engine = Engine(
@@ -56,6 +62,7 @@ def send(
         group_size=prepared.profile.recipients_per_request,
         overrides=overrides or {},
         resend_unknown=on_unknown is OnUnknown.RESEND,
+        stopped=stopped or never,
     )
     halted_by = engine.run(batch.batch_id)
     return read_result(store, batch.batch_id, halted_by=halted_by)

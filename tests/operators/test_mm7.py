@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
+import pickle
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,8 +17,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
 
+from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
+from airflow_provider_mm7.sending import engine
+from airflow_provider_mm7.store import Store
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 
@@ -324,6 +330,72 @@ def test_large_results_leave_the_messages_out_when_asked(connect: Callable[..., 
     with mmsc() as centre:
         connect(centre.url)
         assert "messages" not in execute(operator(xcom_messages=False), TaskInstance(centre))
+
+
+@pytest.mark.parametrize("answer", [accept, status(2002)], ids=["accepted", "refused"])
+def test_without_do_xcom_push_nothing_is_pushed(connect: Callable[..., None], answer: Callable[..., Answer]) -> None:
+    with mmsc(answer) as centre:
+        connect(centre.url)
+        ti = TaskInstance(centre)
+        execute(operator(do_xcom_push=False, fail_on="never"), ti)
+        with contextlib.suppress(AirflowFailException):
+            execute(operator(do_xcom_push=False, fail_on="any", idempotency_key="again"), ti)
+    assert len(centre.received) == 2
+    assert ti.pushed == []
+
+
+def test_multiple_outputs_are_pushed_before_a_failure_too(connect: Callable[..., None]) -> None:
+    with mmsc(status(2002)) as centre:
+        connect(centre.url)
+        ti = TaskInstance(centre)
+        with pytest.raises(AirflowFailException):
+            execute(operator(multiple_outputs=True), ti)
+    assert ti.value("refused") == 1
+    assert ti.value("return_value")["refused"] == 1
+
+
+def test_a_killed_task_sends_nothing_more_and_its_retry_sends_the_rest(connect: Callable[..., None]) -> None:
+    everyone = [f"+6421{number:07d}" for number in range(1, 101)]
+    task = operator(to=everyone)
+
+    def killed(received: Received) -> Answer:
+        if len(centre.received) == 10:
+            task.on_kill()
+        return accept(received)
+
+    with mmsc(killed) as centre:
+        connect(centre.url, max_connections=2)
+        ti = TaskInstance(centre)
+        with pytest.raises(AirflowException, match="not sent yet") as caught:
+            execute(task, ti)
+        sent = centre.numbers[:]
+    assert not isinstance(caught.value, AirflowFailException)
+    assert len(sent) < 20
+    contract = ti.value("return_value")
+    assert (contract["accepted"], contract["unknown"]) == (len(sent), 0)
+    with mmsc() as centre:
+        connect(centre.url)
+        assert execute(operator(to=everyone), TaskInstance(centre))["accepted"] == 100
+    assert sorted([*sent, *centre.numbers]) == everyone
+
+
+@pytest.mark.parametrize("failing", ["settle", "replan"])
+def test_a_store_that_is_away_is_told_cleanly_and_airflow_may_retry(
+    connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the store cannot be reached")
+
+    monkeypatch.setattr(Store, failing, away)
+    monkeypatch.setattr(engine, "RECORD_PAUSE_S", 0.0)
+    with mmsc() as centre:
+        connect(centre.url)
+        with pytest.raises(StoreUnavailable) as caught:
+            execute(operator(), TaskInstance(centre))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == "the store cannot be reached"
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    for hidden in ("4211234567", "hello", "hunter2"):
+        assert hidden not in told
 
 
 def test_two_mapped_instances_are_two_batches(connect: Callable[..., None]) -> None:

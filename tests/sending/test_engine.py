@@ -6,21 +6,32 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from airflow_provider_mm7.exceptions import AccessDenied, NotAnMM7Server, NotSent, StoreUnavailable
-from airflow_provider_mm7.protocol import Payload, Verdict
+from airflow_provider_mm7.exceptions import (
+    AccessDenied,
+    AnswerMismatch,
+    NotAnMM7Server,
+    NotSent,
+    OutcomeUnknown,
+    StoreUnavailable,
+)
+from airflow_provider_mm7.protocol import Payload, Verdict, dump
 from airflow_provider_mm7.sending import Draft, OnUnknown, Prepared, Profile, SendResult, claim_bound, prepare, send
 from airflow_provider_mm7.sending import engine as engine_module
 from airflow_provider_mm7.sending.engine import UNREACHED_LIMIT
-from airflow_provider_mm7.store import Settlement, State, Store, open_store
+from airflow_provider_mm7.sending.workers import Workers
+from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, Submission, open_store
 from airflow_provider_mm7.transport import Endpoint, MMSCClient
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import Exchange, free_port
@@ -33,11 +44,6 @@ class NoMedia:
 
     def fetch(self, uri: str, *, limit: int) -> object:
         raise AssertionError(uri)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(f"sqlite:///{tmp_path / 'mm7.db'}")
 
 
 def numbers(count: int) -> tuple[str, ...]:
@@ -66,6 +72,7 @@ def run(
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: dict[int, Verdict] | None = None,
     on_batch: Callable[[str], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
     **settings: object,
 ) -> SendResult:
     with client(url, **settings) as mmsc_client:
@@ -78,6 +85,7 @@ def run(
             on_unknown=on_unknown,
             overrides=overrides,
             on_batch=on_batch,
+            stopped=stopped,
         )
 
 
@@ -253,6 +261,32 @@ class TestHalting:
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(100))) == {"accepted": 100}
 
+    def test_a_server_that_is_no_mmsc_at_all_does_not_put_everyone_in_doubt(self, store: Store) -> None:
+        with mmsc(lambda received: ("200 OK", b"<html/>", {"Content-Type": "text/html"})) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=1)
+            assert len(centre.received) == claim_bound(1)
+        assert isinstance(result.halted_by, OutcomeUnknown)
+        assert (result.summary.unknown, result.summary.planned) == (claim_bound(1), 100 - claim_bound(1))
+
+    def test_doubt_among_answers_does_not_stop_them(self, store: Store) -> None:
+        def every_other(received: Received) -> Answer:
+            return ("200 OK", b"", {}) if len(centre.received) % 2 else accept(received)
+
+        with mmsc(every_other) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=1)
+        assert states(result) == {"accepted": 50, "unknown": 50}
+        assert result.halted_by is None
+
+    def test_answers_that_are_mixed_up_stop_at_once(self, store: Store) -> None:
+        def of_another(received: Received) -> Answer:
+            return "200 OK", dump(accept(received), transaction_id="another").body, {}
+
+        with mmsc(of_another) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=1)
+            assert len(centre.received) == 1
+        assert isinstance(result.halted_by, AnswerMismatch)
+        assert (result.summary.unknown, result.summary.planned, result.summary.accepted) == (1, 99, 0)
+
     def test_a_throttled_message_among_others_does_not_stop_them(self, store: Store) -> None:
         throttled = numbers(20)[3]
 
@@ -265,6 +299,117 @@ class TestHalting:
             result = run(store, centre.url, numbers(20))
         assert states(result) == {"accepted": 19, "retry": 1}
         assert result.halted_by is None
+
+
+class Terminated(BaseException):
+    """What Airflow raises in the main thread when a task takes too long is no Exception either."""
+
+
+def wait_until_main_thread_waits() -> None:
+    """A signal handler's exception is lost where Python ignores exceptions, as in the callback of a weak reference."""
+    main = threading.main_thread().ident
+    assert main is not None
+    for _ in range(2000):
+        if sys._current_frames()[main].f_code is Workers.wait.__code__:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the engine never waits")
+
+
+class TestBrokenOff:
+    """The run ends in the middle: nothing that waits may leave, and what is answered counts."""
+
+    @staticmethod
+    def in_the_middle(act: Callable[[], None]) -> Callable[[Received], Answer]:
+        """Let something happen while the 20th and other requests are in flight, and answer them all."""
+        lock, acted, seen = threading.Lock(), threading.Event(), []
+
+        def answer(received: Received) -> Answer:
+            with lock:
+                seen.append(received)
+                number = len(seen)
+            if number == 20:
+                wait_until_main_thread_waits()
+                act()
+                acted.set()
+            elif number > 20:
+                acted.wait(20)
+            return accept(received)
+
+        return answer
+
+    def check(self, store: Store, received: list[Received]) -> None:
+        """Everything that left is accepted, the rest is planned, and the next run sends just that."""
+        sent = {number for item in received for number in item.recipients}
+        assert 20 <= len(received) < 40
+        batch_id = store.open_batch("k", conn_id="mm7_default").batch_id
+        rows = store.submissions(batch_id)
+        assert {row.recipient for row in rows if row.state is State.ACCEPTED} == sent
+        assert {str(row.state) for row in rows} == {"accepted", "planned"}
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(100))) == {"accepted": 100}
+        assert sorted(centre.numbers) == sorted(set(numbers(100)) - sent)
+
+    @pytest.mark.parametrize("per_request", [1, 2])
+    def test_by_a_signal_that_raises(self, store: Store, per_request: int) -> None:
+        def terminate(number: int, frame: FrameType | None) -> None:
+            raise Terminated
+
+        before = signal.signal(signal.SIGUSR1, terminate)
+        try:
+            with mmsc(self.in_the_middle(lambda: os.kill(os.getpid(), signal.SIGUSR1))) as centre:
+                with pytest.raises(Terminated):
+                    run(store, centre.url, numbers(100 * per_request), per_request=per_request, max_connections=4)
+                received = centre.received[:]
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        if per_request == 1:
+            self.check(store, received)
+        summary = store.summary(store.open_batch("k", conn_id="mm7_default").batch_id)
+        assert (summary.sending, summary.unknown) == (0, 0)
+
+    def test_by_someone_who_asks_it_to_stop(self, store: Store) -> None:
+        stopped: list[bool] = []
+        with mmsc(self.in_the_middle(lambda: stopped.append(True))) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=4, stopped=lambda: bool(stopped))
+            received = centre.received[:]
+        assert result.halted_by is None
+        self.check(store, received)
+
+    def test_by_an_error_of_the_store(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        broken: list[bool] = []
+        real = Store.claim
+
+        def claim(self: Store, *arguments: Any, **named: Any) -> list[Submission]:
+            taken = real(self, *arguments, **named)
+            if broken:
+                # Committed, and the answer of the database was lost.
+                raise StoreUnavailable("connection lost")
+            return taken
+
+        with monkeypatch.context() as patched, mmsc(self.in_the_middle(lambda: broken.append(True))) as centre:
+            patched.setattr(Store, "claim", claim)
+            with pytest.raises(StoreUnavailable):
+                run(store, centre.url, numbers(100), max_connections=4)
+            received = centre.received[:]
+        self.check(store, received)
+
+
+def test_a_claim_is_renewed_for_as_long_as_its_owner_waits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease_s = 2.0
+    monkeypatch.setattr(engine_module.Engine, "lease_s", lease_s)
+    batch_id = store.open_batch("k", conn_id="mm7_default").batch_id
+    abandoned: list[int] = []
+
+    def slow(received: Received) -> Answer:
+        time.sleep(1.5 * lease_s)
+        # Another machine, which cannot ask whether the owner lives, looks at the claims.
+        abandoned.append(store.settle_abandoned(batch_id, is_alive=lambda owner: None))
+        return accept(received)
+
+    with mmsc(slow) as centre:
+        assert states(run(store, centre.url, numbers(1))) == {"accepted": 1}
+    assert abandoned == [0]
 
 
 class TestTheLedgerFails:
@@ -281,15 +426,15 @@ class TestTheLedgerFails:
                 with pytest.raises(StoreUnavailable):
                     run(store, centre.url, numbers(100), max_connections=1)
             taken = len(centre.received)
-            assert taken <= claim_bound(1)
+            assert 0 < taken <= claim_bound(1)
             assert f"m-{centre.received[0].transaction_id}" in caplog.text
             assert "+6421" not in caplog.text
             # The process lives, so its claims do not end before their lease; a dead one's would at once.
             monkeypatch.setattr("airflow_provider_mm7.sending.engine.is_alive", lambda owner: False)
             result = run(store, centre.url, numbers(100))
         assert len(centre.numbers) == len(set(centre.numbers))
-        assert states(result)["unknown"] == claim_bound(1)
-        assert states(result)["accepted"] == 100 - claim_bound(1)
+        # What was claimed and not tried was given back.
+        assert states(result) == {"unknown": taken, "accepted": 100 - taken}
 
     def test_a_moment_without_store_is_waited_out(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         real, failures = Store.settle, [1, 2]
@@ -304,6 +449,20 @@ class TestTheLedgerFails:
         monkeypatch.setattr(Store, "settle", flaky)
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(3))) == {"accepted": 3}
+
+
+def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_message(store: Store) -> None:
+    with mmsc() as centre:
+        result = run(
+            store,
+            centre.url,
+            numbers(1),
+            on_batch=lambda batch_id: store.plan(batch_id, [NewSubmission(recipient="+64219999999")]) and None,
+        )
+    assert centre.numbers == list(numbers(1))
+    assert isinstance(result.halted_by, InputError)
+    assert result.halted_by.field == "idempotency_key"
+    assert (result.summary.accepted, result.summary.planned) == (1, 1)
 
 
 def send_in_a_process(url: str, store_url: str, count: int) -> None:
@@ -325,7 +484,7 @@ class TestTwoProcesses:
         assert [states(result) for result in results] == [{"accepted": 200}, {"accepted": 200}]
 
     def test_a_killed_process_leaves_doubt_for_what_it_had_claimed_and_the_rest_is_sent_once(
-        self, store: Store, tmp_path: Path
+        self, store: Store, store_url: str
     ) -> None:
         enough = threading.Event()
 
@@ -337,9 +496,7 @@ class TestTwoProcesses:
 
         context = multiprocessing.get_context("spawn")
         with mmsc(answer) as centre:
-            process = context.Process(
-                target=send_in_a_process, args=(centre.url, f"sqlite:///{tmp_path / 'mm7.db'}", 100)
-            )
+            process = context.Process(target=send_in_a_process, args=(centre.url, store_url, 100))
             process.start()
             assert enough.wait(60)
             assert process.pid is not None
@@ -361,8 +518,6 @@ def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(stor
         raise RuntimeError("boom")
 
     batch = store.open_batch("k", conn_id="c")
-    from airflow_provider_mm7.store import NewSubmission
-
     store.plan(batch.batch_id, [NewSubmission(recipient=number) for number in numbers(3)])
     with mmsc() as centre, client(centre.url) as mmsc_client:
         halted = engine_module.Engine(store=store, client=mmsc_client, compose=broken).run(batch.batch_id)
