@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="make demo", description=__doc__.partition("\n")[0])
     options.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
     keep = options.parse_args(arguments).keep
+    # A shell's background job is born deaf to Ctrl-C's signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     HOME.mkdir(exist_ok=True)

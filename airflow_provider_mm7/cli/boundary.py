@@ -41,7 +41,7 @@ def run_command(module: str, function: str, args: Namespace) -> None:
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     verbose = bool(getattr(args, "verbose", False))
     try:
-        with _quiet() if hasattr(args, "output") and not verbose else nullcontext():
+        with _answering(verbose=verbose) if hasattr(args, "output") else nullcontext():
             getattr(import_module(module), function)(args)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
@@ -57,16 +57,31 @@ def run_command(module: str, function: str, args: Namespace) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress (migrations, counts) off the terminal of a command that answers and ends; warnings are shown."""
+def _answering(*, verbose: bool) -> Iterator[None]:
+    """Keep standard output for the answer of a command that answers and ends.
+
+    :param verbose: whether progress (migrations, counts) is logged as well; warnings always are.
+    """
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    # Airflow 3.2 logs to standard output; from 3.3 on it does this itself.
+    misdirected = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout
+    ]
+    for handler in misdirected:
+        handler.setStream(sys.stderr)
+    if not verbose:
+        logging.disable(logging.INFO)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            if not verbose:
+                warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        for handler in misdirected:
+            handler.setStream(sys.stdout)
 
 
 def _one_line(error: Exception) -> str:

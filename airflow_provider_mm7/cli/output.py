@@ -39,7 +39,7 @@ def print_object(value: Row, output: str, *, nested: str | None = None) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON on one line a value would be unreadable for people; two blanks of indent are kind to both."""
+    """Print JSON, indented for people; times as ISO 8601."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=_jsonable)
     sys.stdout.write("\n")
 

@@ -50,7 +50,8 @@ def test_it_serves_a_connection_made_in_the_ui(airflow_home: AirflowHome) -> Non
     assert (len(store.reports()), len(store.inbound()), store.components()) == (1, 1, [])
     store.close()
     for private in (callbacks.RECIPIENT[1:], callbacks.TEXT, "secret"):
-        assert private not in printed
+        # A traceback of Airflow 3.2 names its own module airflow/secrets.
+        assert private not in printed.replace("airflow/secrets/", "")
 
 
 @pytest.mark.parametrize(
