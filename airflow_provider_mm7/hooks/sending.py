@@ -96,6 +96,7 @@ class Courier:
                 origin=origin,
                 on_unknown=on_unknown,
                 overrides=hook.verdicts,
+                rate_per_s=hook.settings.rate_per_s,
                 on_batch=on_batch,
                 stopped=stopped,
             )

@@ -14,6 +14,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from types import MappingProxyType
 
@@ -37,6 +38,8 @@ OTHERS_POLL_S = 1.0
 LEASE_MARGIN_S = 30.0
 #: Seconds between looks at requests that are still in flight when the run is broken off.
 WIND_DOWN_POLL_S = 1.0
+#: Seconds between looks whether to stop, while a message waits for its moment.
+STOP_POLL_S = 0.5
 #: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
 RECORD_ATTEMPTS = 5
 RECORD_PAUSE_S = 0.2
@@ -56,6 +59,18 @@ def never() -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a connection may send.
+
+    :ivar conn_id: what shares the rate.
+    :ivar rate_per_s: messages a second, each recipient counted.
+    """
+
+    conn_id: str
+    rate_per_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Engine:
     """Sends what a batch has to send. Made for one run; see :meth:`run`.
@@ -63,6 +78,7 @@ class Engine:
     :ivar compose: makes the payload for a group of submissions and a TransactionID.
     :ivar group_size: recipients in one SubmitReq.
     :ivar overrides: the connection's verdicts per status code.
+    :ivar pace: the connection's rate, shared by all who send over it; None: as fast as it goes.
     :ivar resend_unknown: whether messages that a former run left in doubt are sent again.
     :ivar stopped: asked before each request; once true, nothing more is sent. It may become true in a signal handler.
     """
@@ -72,6 +88,7 @@ class Engine:
     compose: Compose
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
+    pace: Pace | None = None
     resend_unknown: bool = False
     stopped: Callable[[], bool] = never
     _owner: Owner = field(default_factory=this_process)
@@ -135,8 +152,7 @@ class Engine:
         pause_s = self.lease_s / 3
         self._renew_at = time.monotonic() + pause_s
         while True:
-            for group in self._claim(batch_id, bound - workers.load):
-                workers.put(group)
+            self._hand_over(self._claim(batch_id, bound - workers.load), workers)
             if not workers.jobs:
                 return
             self._settle(batch_id, workers.wait(pause_s), workers)
@@ -195,11 +211,30 @@ class Engine:
         )
         return [list(group) for _, group in groupby(claimed, key=lambda item: item.transaction_id)]
 
-    def _exchange(self, group: Sequence[Submission]) -> Outcome:
+    def _hand_over(self, groups: Sequence[list[Submission]], workers: Workers) -> None:
+        """Give groups to the workers, each with the moment from which the connection's rate lets it leave."""
+        if not groups:
+            return
+        due, step = 0.0, 0.0
+        if self.pace is not None:
+            first = self.store.reserve(self.pace.conn_id, slots=sum(map(len, groups)), rate_per_s=self.pace.rate_per_s)
+            due = time.monotonic() + (first - datetime.now(UTC)).total_seconds()
+            step = 1 / self.pace.rate_per_s
+        for group in groups:
+            workers.put(group, due=due)
+            due += step * len(group)
+
+    def _wait_until(self, due: float) -> None:
+        while not self._halting and (left := due - time.monotonic()) > 0:
+            # In steps: `stopped` may become true in a signal handler, which can wake nobody.
+            self._halt.wait(min(left, STOP_POLL_S))
+
+    def _exchange(self, job: Job) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
+        self._wait_until(job.due)
         if self._halting:
             return Outcome(untried=True)
-        outcome = self._try(group)
+        outcome = self._try(job.group)
         with self._lock:
             self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
             self._doubtful = self._doubtful + 1 if isinstance(outcome.failure, OutcomeUnknown) else 0
@@ -240,8 +275,8 @@ class Engine:
             self.store.release(untried, self._owner)
         for group, outcome in outcomes:
             if outcome.split:
-                for single in self.store.split(batch_id, group, transaction_id=_new_transaction_id):
-                    workers.put([single])
+                singles = self.store.split(batch_id, group, transaction_id=_new_transaction_id)
+                self._hand_over([[single] for single in singles], workers)
         workers.drop(jobs)
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict, number_key
-from airflow_provider_mm7.sending.engine import Engine, never
+from airflow_provider_mm7.sending.engine import Engine, Pace, never
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
 from airflow_provider_mm7.store import NewSubmission, Origin, Store, Submission
@@ -29,6 +29,7 @@ def send(
     origin: Origin | None = None,
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: Mapping[int, Verdict] | None = None,
+    rate_per_s: float | None = None,
     on_batch: Callable[[str], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> SendResult:
@@ -37,6 +38,7 @@ def send(
     What a former run under the key left unsent for recipients that are no longer asked for is withdrawn.
 
     :param key: the idempotency key.
+    :param rate_per_s: messages a second, over all who send over this connection with this store.
     :param on_batch: called with the batch id before the first request.
     :param stopped: once it returns true, nothing more is sent; may change in a signal handler.
     :return: counts and messages of the whole batch, former runs' included.
@@ -63,6 +65,7 @@ def send(
         compose=compose,
         group_size=prepared.profile.recipients_per_request,
         overrides=overrides or {},
+        pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
         resend_unknown=on_unknown is OnUnknown.RESEND,
         stopped=stopped or never,
     )

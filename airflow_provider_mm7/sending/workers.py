@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -13,9 +13,13 @@ from airflow_provider_mm7.store import Submission
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Submissions of one request, and what became of it; None until it has ended."""
+    """Submissions of one request, and what became of it; None until it has ended.
+
+    :ivar due: not to be sent before this moment of the monotonic clock (seconds).
+    """
 
     group: list[Submission]
+    due: float = 0.0
     outcome: Outcome | None = None
 
 
@@ -25,11 +29,11 @@ class Workers:
     A job stands in :attr:`jobs` from before it is handed over until the caller says that it is recorded: an exception
     at any place, a signal's too, leaves nothing forgotten.
 
-    :param exchange: tries one group; never raises.
+    :param exchange: tries one job; never raises.
     :param most: threads at most.
     """
 
-    def __init__(self, exchange: Callable[[Sequence[Submission]], Outcome], most: int) -> None:
+    def __init__(self, exchange: Callable[[Job], Outcome], most: int) -> None:
         self.jobs: list[Job] = []
         self._exchange = exchange
         self._most = most
@@ -48,9 +52,9 @@ class Workers:
         """Whether a thread runs."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def put(self, group: list[Submission]) -> None:
+    def put(self, group: list[Submission], *, due: float = 0.0) -> None:
         """Hand over a group; a thread is started for it while there are fewer than allowed."""
-        job = Job(group)
+        job = Job(group, due)
         self.jobs.append(job)
         self._todo.put(job)
         if len(self._threads) < self._most:
@@ -84,5 +88,5 @@ class Workers:
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
-            job.outcome = self._exchange(job.group)
+            job.outcome = self._exchange(job)
             self._ended.put(None)

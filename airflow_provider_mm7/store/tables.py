@@ -226,3 +226,11 @@ component = sa.Table(
     sa.Column("heartbeat_at", UTCDateTime, nullable=False),
     sa.Index(None, "kind", "heartbeat_at"),
 )
+
+# When the next message of a connection with a rate may leave.
+rate = sa.Table(
+    "mm7_rate",
+    metadata,
+    sa.Column("conn_id", sa.Text, primary_key=True),
+    sa.Column("next_at", UTCDateTime, nullable=False),
+)

@@ -76,6 +76,7 @@ def run(
     overrides: dict[int, Verdict] | None = None,
     on_batch: Callable[[str], None] | None = None,
     stopped: Callable[[], bool] | None = None,
+    rate_per_s: float | None = None,
     **settings: object,
 ) -> SendResult:
     with client(url, **settings) as mmsc_client:
@@ -89,6 +90,7 @@ def run(
             overrides=overrides,
             on_batch=on_batch,
             stopped=stopped,
+            rate_per_s=rate_per_s,
         )
 
 
@@ -192,6 +194,45 @@ def test_a_retry_sends_only_what_may_be_sent(store: Store) -> None:
 def hold(peer: Exchange) -> None:
     """Answer nothing until the test ends."""
     peer.server.released.wait(20)
+
+
+class TestRate:
+    RATE = 40.0
+
+    def test_the_rate_holds_over_all_tasks_of_a_connection(self, store: Store) -> None:
+        arrived: list[float] = []
+
+        def answer(received: Received) -> Answer:
+            arrived.append(time.monotonic())
+            return accept(received)
+
+        with mmsc(answer) as centre:
+            threads = [
+                threading.Thread(
+                    target=run, args=(store, centre.url, numbers(12)), kwargs={"key": key, "rate_per_s": self.RATE}
+                )
+                for key in ("one", "two")
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        # Never sooner; how much later a busy machine delivers is not told here.
+        assert len(arrived) == 24
+        assert max(arrived) - min(arrived) >= 22 / self.RATE
+
+    def test_a_group_takes_a_moment_for_each_recipient(self, store: Store) -> None:
+        with mmsc() as centre:
+            started = time.monotonic()
+            result = run(store, centre.url, numbers(12), per_request=4, rate_per_s=self.RATE)
+        assert time.monotonic() - started >= 8 / self.RATE
+        assert states(result) == {"accepted": 12}
+
+    def test_what_waits_for_its_moment_does_not_leave_once_it_is_stopped(self, store: Store) -> None:
+        with mmsc() as centre:
+            result = run(store, centre.url, numbers(5), rate_per_s=0.001, stopped=lambda: bool(centre.received))
+            assert len(centre.received) == 1
+        assert (result.summary.accepted, result.summary.planned) == (1, 4)
 
 
 class TestGroups:

@@ -42,10 +42,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "host", "pid", name="pk_mm7_component"),
     )
     op.create_index("ix_mm7_component_kind_heartbeat_at", "mm7_component", ["kind", "heartbeat_at"])
+    op.create_table(
+        "mm7_rate", _text("conn_id"), _time("next_at"), sa.PrimaryKeyConstraint("conn_id", name="pk_mm7_rate")
+    )
 
 
 def downgrade() -> None:
     for table in (
+        "mm7_rate",
         "mm7_component",
         "mm7_aside",
         "mm7_inbound",
