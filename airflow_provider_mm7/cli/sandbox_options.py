@@ -13,7 +13,12 @@ from airflow_provider_mm7.cli.options import option
 SANDBOX_ARGS: tuple[Arg, ...] = (
     option("--host", type=str, default="127.0.0.1", help="address to listen on (default: %(default)s)"),
     option("--port", type=int, default=8077, help="port to listen on; 0 picks a free one (default: %(default)s)"),
-    option("--login", type=str, default="sandbox", help="login that a client must present (default: %(default)s)"),
+    option(
+        "--login",
+        type=str,
+        default="",
+        help="login that a client must present; empty: any Basic credentials (Digest: sandbox)",
+    ),
     option(
         "--password", type=str, default="sandbox", help="password that a client must present (default: %(default)s)"
     ),
@@ -35,7 +40,8 @@ SANDBOX_ARGS: tuple[Arg, ...] = (
         "--callback-url",
         type=str,
         default="",
-        help="where delivery reports and messages from handsets are posted; empty: nowhere",
+        help="where delivery reports and messages from handsets are posted, with credentials in it if they are "
+        "percent-encoded; empty: nowhere",
     ),
     option("--callback-login", type=str, default="", help="login of the callback"),
     option("--callback-password", type=str, default="", help="password of the callback"),

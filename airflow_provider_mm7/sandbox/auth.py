@@ -34,10 +34,19 @@ class Authenticator(Protocol):
         """
 
 
+#: Of Digest where none is set: its answer is a hash, so it cannot do with any credentials.
+DEFAULT_LOGIN = "sandbox"
+
+
 class BasicAuthenticator:
-    """RFC 7617."""
+    """RFC 7617.
+
+    :param login: that a client must present; empty: any credentials will do, but some must be there.
+    :param password: its password.
+    """
 
     def __init__(self, login: str, password: str) -> None:
+        self._any = not login
         self._expected = f"{login}:{password}".encode()
 
     def challenge_for(self, authorization: str | None, *, method: str, target: str) -> str | None:
@@ -48,7 +57,7 @@ class BasicAuthenticator:
                 presented = base64.b64decode(token.strip(), validate=True)
             except (binascii.Error, ValueError):
                 presented = b""
-            if hmac.compare_digest(presented, self._expected):
+            if hmac.compare_digest(presented, self._expected) or (self._any and b":" in presented):
                 return None
         return f'Basic realm="{REALM}", charset="UTF-8"'
 
@@ -115,5 +124,5 @@ class DigestAuthenticator:
 def make_authenticator(auth: str, login: str, password: str, digest_algorithm: str) -> Authenticator:
     """The authenticator that the settings ask for."""
     if auth == "digest":
-        return DigestAuthenticator(login, password, digest_algorithm)
+        return DigestAuthenticator(login or DEFAULT_LOGIN, password, digest_algorithm)
     return BasicAuthenticator(login, password)

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import urllib3
 from lxml import etree
@@ -72,6 +73,18 @@ class Entry:
         }
 
 
+def split_credentials(settings: Settings) -> tuple[str, str, str]:
+    """Take the credentials out of the callback URL, where carriers' configuration pages want them percent-encoded.
+
+    :return: URL without them, login, password; those that are set apart win.
+    """
+    parts = urlsplit(settings.callback_url)
+    userinfo, _, host = parts.netloc.rpartition("@")
+    login, _, password = userinfo.partition(":")
+    url = urlunsplit(parts._replace(netloc=host))
+    return url, settings.callback_login or unquote(login), settings.callback_password or unquote(password)
+
+
 class CallbackQueue:
     """Posts callbacks when they are due, again when they were not acknowledged, and remembers every answer.
 
@@ -91,9 +104,10 @@ class CallbackQueue:
         timeout = urllib3.Timeout(connect=settings.report_timeout, read=settings.report_timeout)
         self._pool = urllib3.PoolManager(maxsize=settings.report_connections, block=False, timeout=timeout)
         self._headers = {"SOAPAction": '""', "MIME-Version": "1.0", "User-Agent": "mm7-sandbox"}
-        if settings.callback_login or settings.callback_password:
+        self._url, login, password = split_credentials(settings)
+        if login or password:
             # RFC 7617 section 2.1: UTF-8; urllib3's own helper takes Latin-1 only.
-            credentials = f"{settings.callback_login}:{settings.callback_password}".encode()
+            credentials = f"{login}:{password}".encode()
             self._headers["Authorization"] = "Basic " + base64.b64encode(credentials).decode()
 
     @property
@@ -250,7 +264,7 @@ class CallbackQueue:
         try:
             answer = self._pool.request(
                 "POST",
-                self._settings.callback_url,
+                self._url,
                 body=callback.body,
                 headers=headers,
                 redirect=False,

@@ -23,11 +23,15 @@ class Settings:
 
     host: str = _option("127.0.0.1", "address to listen on")
     port: int = _option(8077, "port to listen on; 0 picks a free one")
-    login: str = _option("sandbox", "login that a client must present")
+    login: str = _option("", "login that a client must present; empty: any Basic credentials (Digest: sandbox)")
     password: str = _option("sandbox", "password that a client must present")
     auth: str = _option("basic", "HTTP authentication asked of clients", choices=("basic", "digest"))
     digest_algorithm: str = _option("MD5", "hash of Digest authentication", choices=("MD5", "SHA-256"))
-    callback_url: str = _option("", "where delivery reports and messages from handsets are posted; empty: nowhere")
+    callback_url: str = _option(
+        "",
+        "where delivery reports and messages from handsets are posted, with credentials in it if they are "
+        "percent-encoded; empty: nowhere",
+    )
     callback_login: str = _option("", "login of the callback")
     callback_password: str = _option("", "password of the callback")
     report_delay: float = _option(0.2, "seconds from the answer to the delivery report", metavar="SECONDS")

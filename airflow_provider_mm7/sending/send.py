@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
-from airflow_provider_mm7.protocol import Payload, Verdict
+from airflow_provider_mm7.protocol import Payload, Verdict, number_key
 from airflow_provider_mm7.sending.engine import Engine, never
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
@@ -43,17 +43,19 @@ def send(
     :raises StoreError: the ledger cannot be used; nothing more is sent.
     """
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
-    by_number = {item.number: item for item in prepared.recipients}
-    store.replan(batch.batch_id, (NewSubmission(recipient=number) for number in by_number))
+    # As the ledger keys them: a row may keep the spelling of a former run.
+    by_key = {number_key(item.number): item for item in prepared.recipients}
+    store.replan(batch.batch_id, (NewSubmission(recipient=item.number) for item in by_key.values()))
     if on_batch is not None:
         on_batch(batch.batch_id)
 
     def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
-        if any(item.recipient not in by_number for item in group):
+        keys = [number_key(item.recipient) for item in group]
+        if any(key not in by_key for key in keys):
             raise InputError(
                 "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
             )
-        return prepared.payload([by_number[item.recipient] for item in group], transaction_id)
+        return prepared.payload([by_key[key] for key in keys], transaction_id)
 
     engine = Engine(
         store=store,

@@ -114,17 +114,19 @@ class Batches(Base):
 
     def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
         now = self._clock()
-        wanted = {_key(new): None for new in chunk}
+        wanted: dict[tuple[str, int], str] = {}
+        for new in chunk:
+            wanted.setdefault(_key(new), identifier(new.recipient))
 
         def insert(connection: sa.Connection) -> int:
             lock_batch(connection, batch_id)
             present = connection.execute(
-                sa.select(submission.c.recipient, submission.c.row_no).where(
+                sa.select(submission.c.recipient_key, submission.c.row_no).where(
                     submission.c.batch_id == batch_id,
-                    submission.c.recipient.in_(sorted({recipient for recipient, _ in wanted})),
+                    submission.c.recipient_key.in_(sorted({recipient_key for recipient_key, _ in wanted})),
                 )
             )
-            missing = wanted.keys() - {(row.recipient, row.row_no) for row in present}
+            missing = wanted.keys() - {(row.recipient_key, row.row_no) for row in present}
             if not missing:
                 return 0
             order = {key: place for place, key in enumerate(wanted)}
@@ -134,15 +136,15 @@ class Batches(Base):
                     {
                         "batch_id": batch_id,
                         "row_no": row_no,
-                        "recipient": recipient,
-                        "recipient_key": identifier(number_key(recipient)),
+                        "recipient": wanted[recipient_key, row_no],
+                        "recipient_key": recipient_key,
                         "state": State.PLANNED,
                         "attempts": 0,
                         "not_before": DUE_NOW,
                         "delivery": NO_REPORT,
                         "updated_at": now,
                     }
-                    for recipient, row_no in sorted(missing, key=order.__getitem__)
+                    for recipient_key, row_no in sorted(missing, key=order.__getitem__)
                 ],
             )
             counts = Counts()
@@ -228,7 +230,8 @@ def as_submission(row: AnyRow) -> Submission:
 
 
 def _key(new: NewSubmission) -> tuple[str, int]:
-    return identifier(new.recipient), new.row
+    # Not by its spelling: with another number format the same person must not count as another one.
+    return identifier(number_key(new.recipient)), new.row
 
 
 def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int]], after_id: int) -> int | None:
@@ -241,7 +244,7 @@ def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int
         .with_for_update(skip_locked=True)
     )
     rows = connection.execute(query).all()
-    gone = [row for row in rows if (row.recipient, row.row_no) not in keys]
+    gone = [row for row in rows if (row.recipient_key, row.row_no) not in keys]
     if gone:
         connection.execute(sa.delete(submission).where(submission.c.id.in_([row.id for row in gone])))
         counts = Counts()

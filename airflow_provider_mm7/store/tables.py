@@ -93,7 +93,7 @@ submission = sa.Table(
     # The effective delivery status, kept with the row in the report's transaction: a poll never joins.
     sa.Column("delivery", sa.Text, nullable=False),
     sa.Column("updated_at", UTCDateTime, nullable=False),
-    sa.UniqueConstraint("batch_id", "recipient", "row_no"),
+    sa.UniqueConstraint("batch_id", "recipient_key", "row_no"),
     sa.Index(None, "batch_id", "id"),
     sqlite_autoincrement=True,
 )

@@ -64,6 +64,14 @@ def test_wrong_credentials(sandbox: RunningSandbox, method: str, authorization: 
     assert sandbox.health()["unauthorized"] == 1
 
 
+def test_without_a_login_any_credentials_will_do_but_some_must_be_there(
+    make_sandbox: Callable[..., RunningSandbox],
+) -> None:
+    sandbox = make_sandbox(login="")
+    assert requests.get(sandbox.url, auth=("who", "ever"), timeout=PATIENCE_S).status_code == 405
+    assert requests.get(sandbox.url, timeout=PATIENCE_S).status_code == 401
+
+
 def test_get_with_credentials(sandbox: RunningSandbox) -> None:
     answer = requests.get(sandbox.url, auth=(sandbox.login, sandbox.password), timeout=PATIENCE_S)
 

@@ -291,3 +291,13 @@ def test_without_a_callback_nothing_is_sent(sandbox: RunningSandbox) -> None:
 
 def test_ordinary_numbers_are_retrieved_and_read() -> None:
     assert [one.mm_status for one in RETRIEVED] == ["Retrieved", "Read"]
+
+
+def test_credentials_may_stand_in_the_callback_url(
+    callback: CallbackServer, make_sandbox: Callable[..., RunningSandbox]
+) -> None:
+    sandbox = make_sandbox(callback_url=callback.url.replace("://", "://mm%40sc:p%3Aw%2F%C3%BC@"))
+    sandbox.deliver(sender="+64211234567", recipient="1234", text="hi")
+    (posted,) = callback.posted
+    assert base64.b64decode(posted.headers["authorization"].removeprefix("Basic ")).decode() == "mm@sc:p:w/ü"
+    assert "@" not in posted.headers["host"]

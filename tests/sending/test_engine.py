@@ -21,6 +21,7 @@ import pytest
 from airflow_provider_mm7.exceptions import (
     AccessDenied,
     AnswerMismatch,
+    InputError,
     NotAnMM7Server,
     NotSent,
     OutcomeUnknown,
@@ -50,9 +51,10 @@ def numbers(count: int) -> tuple[str, ...]:
     return tuple(f"+6421{index:07d}" for index in range(1, count + 1))
 
 
-def message(to: tuple[str, ...], *, per_request: int = 1) -> Prepared:
+def message(to: tuple[str, ...], *, per_request: int = 1, number_format: str = "plus") -> Prepared:
     draft = Draft(to=to, subject="s", text=("hello",))
-    return prepare(draft, Profile(recipients_per_request=per_request), NoMedia(), now=NOW)  # type: ignore[arg-type]
+    profile = Profile(recipients_per_request=per_request, number_format=number_format)
+    return prepare(draft, profile, NoMedia(), now=NOW)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -69,6 +71,7 @@ def run(
     *,
     key: str = "k",
     per_request: int = 1,
+    number_format: str = "plus",
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: dict[int, Verdict] | None = None,
     on_batch: Callable[[str], None] | None = None,
@@ -77,7 +80,7 @@ def run(
 ) -> SendResult:
     with client(url, **settings) as mmsc_client:
         return send(
-            message(to, per_request=per_request),
+            message(to, per_request=per_request, number_format=number_format),
             store=store,
             client=mmsc_client,
             key=key,
@@ -129,6 +132,14 @@ def test_recipients_added_later_are_sent_and_those_taken_away_are_not(store: Sto
         result = run(store, centre.url, (*numbers(2), "+64219999999"))
     assert sorted(centre.numbers) == [*numbers(2), "+64219999999"]
     assert result.summary.total == 3
+
+
+def test_the_same_people_in_another_number_format_are_not_written_to_again(store: Store) -> None:
+    with mmsc() as centre:
+        run(store, centre.url, numbers(3))
+        result = run(store, centre.url, (*numbers(3), "+64219999999"), number_format="digits")
+    assert centre.numbers[3:] == ["64219999999"]
+    assert (result.summary.total, result.summary.accepted) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -452,13 +463,11 @@ class TestTheLedgerFails:
 
 
 def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_message(store: Store) -> None:
+    def another_task_plans(batch_id: str) -> None:
+        store.plan(batch_id, [NewSubmission(recipient="+64219999999")])
+
     with mmsc() as centre:
-        result = run(
-            store,
-            centre.url,
-            numbers(1),
-            on_batch=lambda batch_id: store.plan(batch_id, [NewSubmission(recipient="+64219999999")]) and None,
-        )
+        result = run(store, centre.url, numbers(1), on_batch=another_task_plans)
     assert centre.numbers == list(numbers(1))
     assert isinstance(result.halted_by, InputError)
     assert result.halted_by.field == "idempotency_key"

@@ -23,7 +23,9 @@ class RunningSandbox:
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(**{"port": 0, "report_delay": 0.02, "report_retry_delay": 0.05, **settings})
+        self.settings = Settings(
+            **{"port": 0, "login": "sandbox", "report_delay": 0.02, "report_retry_delay": 0.05, **settings}
+        )
         self._server = SandboxServer(self.settings)
         #: ``http://127.0.0.1:PORT/mm7``.
         self.url = self._server.url

@@ -20,13 +20,13 @@ with DAG("mapped", schedule=None) as dag:
     to: Any = people()
     SendMMSOperator.partial(task_id="each", text="to {{ ti.map_index }}", retries=0).expand(to=to)
     SendMMSOperator(task_id="all", to=to, text="to all", retries=0)
-    sent = SendMMSOperator(task_id="named", to="+64211234567", text="{{ run_id }}", retries=0)
+    sent: Any = SendMMSOperator(task_id="named", to="+64211234567", text="{{ run_id }}", retries=0).output
 
     @task
     def downstream(batch_id: str) -> str:
         return batch_id
 
-    downstream(sent.output["batch_id"])  # type: ignore[arg-type]
+    downstream(sent["batch_id"])
 
 
 def run() -> dict[str, Any]:

@@ -93,7 +93,9 @@ def _sending() -> None:
         _time("updated_at"),
         sa.PrimaryKeyConstraint("id", name="pk_mm7_submission"),
         sa.ForeignKeyConstraint(["batch_id"], ["mm7_batch.batch_id"], name="fk_mm7_submission_batch_id"),
-        sa.UniqueConstraint("batch_id", "recipient", "row_no", name="uq_mm7_submission_batch_id_recipient_row_no"),
+        sa.UniqueConstraint(
+            "batch_id", "recipient_key", "row_no", name="uq_mm7_submission_batch_id_recipient_key_row_no"
+        ),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_mm7_submission_batch_id_id", "mm7_submission", ["batch_id", "id"])
