@@ -9,6 +9,7 @@ from typing import Any
 from lxml import etree
 
 from airflow_provider_mm7.exceptions import AddressError, InputError
+from airflow_provider_mm7.protocol.addresses import without_type
 from airflow_provider_mm7.protocol.messages import Address, AddressKind, Recipients
 from airflow_provider_mm7.protocol.nodes import Tags, attribute_texts
 from airflow_provider_mm7.protocol.scalars import BOOLEAN, TOKEN, checked_text, choice
@@ -65,7 +66,7 @@ def read_addresses(element: etree._Element) -> list[Address]:
     bare = (element.text or "").strip()
     if found or not bare or local_name(element) in _ADDRESS_KINDS:
         return found
-    is_mail = "@" in bare and "/TYPE=" not in bare
+    is_mail = "@" in without_type(bare)
     return [Address(value=bare, kind=AddressKind.RFC2822 if is_mail else AddressKind.NUMBER)]
 
 

@@ -12,6 +12,7 @@ from airflow_provider_mm7.exceptions import AddressError
 _E164 = re.compile(r"\+?([1-9][0-9]{6,14})")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _NOT_DIGIT = re.compile(r"[^0-9]+")
+_TYPE = re.compile("/TYPE=", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 
 _FIRST, _LAST = 4, 2
@@ -20,9 +21,9 @@ _MIN_HIDDEN = 3
 _MAX_STARS = 12
 
 
-def _without_type(value: str) -> str:
+def without_type(value: str) -> str:
     """Drop ``/TYPE=PLMN`` and what follows it (the addressing of TS 23.140 clause 8.4.3)."""
-    return value.split("/TYPE=", 1)[0].strip()
+    return _TYPE.split(value, 1)[0].strip()
 
 
 def mask(value: str) -> str:
@@ -32,7 +33,7 @@ def mask(value: str) -> str:
     :return: sign, four digits, stars, two digits; stars alone for what is shorter or no number; a mail address
         keeps its domain.
     """
-    plain = _without_type(value)
+    plain = without_type(value)
     local, at, domain = plain.rpartition("@")
     if at:
         return f"{'*' * min(len(local), _MAX_STARS)}@{domain}"
@@ -50,7 +51,7 @@ def number_key(value: str) -> str:
     :param value: ``+64 21 1234567/TYPE=PLMN@host``, ``111122``, ``a@B.example``.
     :return: digits of a number; anything with letters in it folded to lower case.
     """
-    plain = _without_type(value)
+    plain = without_type(value)
     if plain[:4].casefold() == "tel:":
         plain = plain[4:]
     if _LETTER.search(plain) or "@" in plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -11,13 +12,19 @@ from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
 from airflow_provider_mm7.protocol.messages import ContentRef, Message, SubmitRsp
 from airflow_provider_mm7.protocol.mime import parse_parameters, strip_id
-from airflow_provider_mm7.protocol.multipart import Entity, read_entity
+from airflow_provider_mm7.protocol.multipart import Entity, begins_with_preamble, read_entity
 from airflow_provider_mm7.protocol.parts import Dialect, Envelope, Part, Payload
 from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER
+from airflow_provider_mm7.protocol.schema import OPERATIONS
 from airflow_provider_mm7.protocol.soap import read_soap, write_soap
 
 _XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
 _SOAP_CONTENT_TYPE = 'text/xml; charset="utf-8"'
+#: The elements a SOAP part can begin with, and the bytes within which one of them does.
+_MM7_ELEMENT = re.compile(
+    rb"<(?:[\w.-]{1,64}:{1,2})?(?:Envelope|Body|Fault|" + "|".join(OPERATIONS).encode() + rb")[\s/>]"
+)
+_FIRST_ELEMENTS = 4096
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -35,9 +42,7 @@ def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMI
     if content_type and len(content_type) > limits.header_bytes:
         raise exceeded("header_bytes", limits.header_bytes)
     media_type, parameters = parse_parameters(content_type or "")
-    start = _first_bytes(body)
-    delimiter = b"--" + parameters.get("boundary", "").encode()
-    if start != b"--" and not (media_type.startswith("multipart/") and (start[:1] != b"<" or delimiter in body)):
+    if not _is_multipart(body, media_type, parameters.get("boundary", "")):
         message, transaction_id, dialect = read_soap(body, charset=parameters.get("charset"), limits=limits)
         return Envelope(message=message, transaction_id=transaction_id, dialect=dialect)
     if not content_type or not media_type.startswith("multipart/"):
@@ -59,17 +64,36 @@ def load(body: bytes, content_type: str | None, *, limits: Limits = DEFAULT_LIMI
     return Envelope(message=message, transaction_id=transaction_id, parts=parts, dialect=dialect)
 
 
+def _is_multipart(body: bytes, media_type: str, boundary: str) -> bool:
+    """Tell by the body, and by its Content-Type where that leaves it open: what begins with ``<`` may be a preamble."""
+    start = _first_bytes(body)
+    if start[:1] == b"<":
+        return (
+            bool(boundary) and media_type.startswith("multipart/") and b"--" + boundary.encode(errors="replace") in body
+        )
+    return start == b"--" or media_type.startswith("multipart/") or begins_with_preamble(body)
+
+
 def _root(leaves: list[Entity], start: str) -> Entity:
-    """Find the SOAP part: the one that ``start`` names, else the first that is XML, else the first (RFC 2387)."""
+    """Find the SOAP part: the one that ``start`` names, else the first that is XML, else the first (RFC 2387).
+
+    XML that speaks of MM7 goes before XML that does not: presentations and pages come as ``text/xml`` too, and a
+    ``start`` may name one of them.
+    """
     if not leaves:
         raise MultipartError("the multipart holds no part")
-    named = (leaf for leaf in leaves if start and leaf.content_id == start)
-    xml = (leaf for leaf in leaves if leaf.media_type in _XML_TYPES or _is_untyped_xml(leaf))
-    return next(named, None) or next(xml, leaves[0])
+    named = [leaf for leaf in leaves if start and leaf.content_id == start]
+    xml = [leaf for leaf in leaves if leaf.media_type in _XML_TYPES or _begins_as_xml(leaf)]
+    speaking = (leaf for leaf in (*named, *xml) if _begins_as_xml(leaf) and _speaks_of_mm7(leaf))
+    return next(speaking, None) or next(iter((*named, *xml)), leaves[0])
 
 
-def _is_untyped_xml(leaf: Entity) -> bool:
-    return leaf.media_type != "application/smil" and _first_bytes(leaf.body)[:1] == b"<"
+def _begins_as_xml(leaf: Entity) -> bool:
+    return _first_bytes(leaf.body)[:1] == b"<"
+
+
+def _speaks_of_mm7(leaf: Entity) -> bool:
+    return _MM7_ELEMENT.search(leaf.body, 0, _FIRST_ELEMENTS) is not None
 
 
 def _first_bytes(body: bytes) -> bytes:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 
 from airflow_provider_mm7.exceptions import MultipartError
-from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits
+from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
 from airflow_provider_mm7.protocol.mime import read_fields
 
 _START_LINE = re.compile(
     rb"\s{0,16}(?:[A-Z]{1,16} [^\r\n]{1,8000} HTTP/[0-9.]{1,4}|HTTP/[0-9.]{1,4} [0-9]{3}[^\r\n]{0,500})\r?\n"
 )
+#: Interim answers, 100 Continue above all, stand before the final one (RFC 9110 section 15.2).
+_INTERIM = re.compile(
+    rb"(?:\s{0,16}HTTP/[0-9.]{1,4} 1[0-9]{2}[^\r\n]{0,500}\r?\n(?:[^\r\n]{1,500}\r?\n){0,16}\r?\n){0,4}"
+)
 _FIELD_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,75}[ \t]*:[^\r\n]{0,8000}\r?\n")
+#: Writers fill a buffer of some kilobytes before they send it.
+_MAX_CHUNKS = 100_000
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
 
 
@@ -25,7 +31,7 @@ def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, st
     :return: the body, and the Content-Type where there is one.
     :raises ProtocolError: headers too long, or chunks cut off.
     """
-    start = _START_LINE.match(raw)
+    start = _START_LINE.match(raw, _INTERIM.match(raw).end())  # type: ignore[union-attr]
     if start is None and not _FIELD_LINE.match(raw):
         return raw, None
     fields, at = read_fields(raw, start.end() if start else 0, len(raw), limits=limits)
@@ -40,6 +46,8 @@ def _join_chunks(body: bytes) -> bytes:
     pieces: list[bytes] = []
     at = 0
     while match := _CHUNK.match(body, at):
+        if len(pieces) == _MAX_CHUNKS:
+            raise exceeded("chunks", _MAX_CHUNKS)
         size = int(match[1], 16)
         if size == 0:
             return b"".join(pieces)

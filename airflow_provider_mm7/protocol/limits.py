@@ -17,6 +17,9 @@ class Limits:
     soap_bytes: int = 4 * 1024 * 1024
     #: Elements of the SOAP part, closing tags counted.
     xml_tags: int = 100_000
+    #: Attributes of the SOAP part, told by their equals signs: each takes 350 bytes. 10,000 recipients with all that an
+    #: address can have make 30,000.
+    xml_attributes: int = 100_000
     #: Namespace declarations of the SOAP part: looking names up among many takes long. A real message has 5.
     namespaces: int = 1000
     #: Nested elements. A real message has 8, and Extension may hold more.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from airflow_provider_mm7.protocol.addresses import without_type
+
 #: A point in time with zone, or a duration from now (TS 23.140 ``relativeOrAbsoluteDateType``).
 When = datetime | timedelta
 
@@ -37,7 +39,7 @@ class Address:
     @property
     def plain(self) -> str:
         """The address without ``/TYPE=...`` and what follows it."""
-        return self.value.split("/TYPE=", 1)[0].strip()
+        return without_type(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

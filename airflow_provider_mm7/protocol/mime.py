@@ -14,8 +14,11 @@ from airflow_provider_mm7.protocol.limits import Limits, exceeded
 #: an unclosed quote runs to the end, so that no input is scanned twice.
 _PARAMETER = re.compile(r';\s*+([^=;\s"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|([^;]*+))', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-#: RFC 5322 field name. Names longer than a line are no names.
-_FIELD = re.compile(rb"([!-9;-~]{1,76})[ \t]*:")
+#: A token (RFC 9110 section 5.1), which is stricter than RFC 5322: ``<env:Envelope`` in a part without header is no
+#: field. Names longer than a line are no names.
+_FIELD = re.compile(rb"([!#-'*+.^-z|~0-9A-Z-]{1,76})[ \t]*:")
+#: Characters of a file name that are decoded: no file system takes more, and decoding takes long.
+_MAX_NAME = 1024
 _CONTENT_FIELD = re.compile(rb"[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[A-Za-z-]{1,40}[ \t]*:")
 
 
@@ -45,7 +48,7 @@ def file_name(parameters: Mapping[str, str], key: str) -> str | None:
     :param parameters: of Content-Type or Content-Disposition.
     :param key: ``name`` or ``filename``.
     """
-    extended = parameters.get(key + "*")
+    extended = parameters.get(key + "*", "")[:_MAX_NAME]
     if extended:
         charset, _, encoded = extended.split("'", 2) if extended.count("'") > 1 else ("utf-8", "", extended)
         try:
@@ -53,7 +56,7 @@ def file_name(parameters: Mapping[str, str], key: str) -> str | None:
         except LookupError:
             return unquote(encoded, errors="replace")
     plain = parameters.get(key)
-    if plain and "=?" in plain:
+    if plain and "=?" in plain and len(plain) <= _MAX_NAME:
         try:
             return str(make_header(decode_header(plain)))
         except (LookupError, ValueError, binascii.Error):

@@ -72,6 +72,11 @@ def read_entity(body: bytes, content_type: str, *, limits: Limits = DEFAULT_LIMI
     return _Reader(body, limits).entity({"content-type": content_type}, 0, len(body), depth=0)
 
 
+def begins_with_preamble(body: bytes) -> bool:
+    """Tell whether a body without Content-Type holds a line that can only be a delimiter."""
+    return _DASHED_LINE.search(body, 0, _MAX_PREAMBLE) is not None
+
+
 class _Reader:
     """State of one reading: the what may still come."""
 
@@ -120,7 +125,7 @@ class _Reader:
 
         Some peers count the leading ``--`` as part of the boundary; some give none, or another one.
         """
-        named = boundary.encode("utf-8")
+        named = boundary.encode("utf-8", "replace")
         for candidate in (b"--" + named, named):
             if named and candidate.startswith(b"--") and next(self.lines(candidate, start, end), None):
                 return candidate

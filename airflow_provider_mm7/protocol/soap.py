@@ -74,7 +74,8 @@ def _find_operation(root: etree._Element) -> etree._Element:
 def _beside(root: etree._Element, operation: etree._Element) -> list[etree._Element]:
     """List what may be the TransactionID: it stands in the Header or, with peers that send none, beside the message."""
     headers = [child for child in root if local_name(child) == "Header"]
-    places = [*headers, root, operation]
+    above = operation.getparent()
+    places = [*headers, root, *(() if above is None else (above,)), operation]
     return [child for place in places for child in place]
 
 

@@ -31,20 +31,25 @@ def parse_datetime(text: str) -> datetime | None:
         return None
     year, month, day, hour, minute, second, fraction, _, sign, zone_hours, zone_minutes = match.groups()
     offset = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
+    # xs:dateTime writes the end of a day as 24:00:00.
+    end_of_day = hour == "24" and not int((minute or "") + (second or "") + (fraction or ""))
     try:
-        return datetime(
+        value = datetime(
             int(year),
             int(month),
             int(day),
-            int(hour or 0),
+            0 if end_of_day else int(hour or 0),
             int(minute or 0),
             # A leap second has no datetime; it counts as the last second before it.
             min(int(second or 0), 59) if second in (None, "60") else int(second),
             int((fraction or "")[:6].ljust(6, "0")),
             tzinfo=timezone(-offset if sign == "-" else offset) if offset else UTC,
-        )
-    except ValueError:
+        ) + timedelta(days=end_of_day)
+        # Whoever compares or stores it turns it into UTC, which must lie within the calendar.
+        value.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
+    return value
 
 
 def format_datetime(value: datetime) -> str:

@@ -39,7 +39,10 @@ _UNMARKED = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
 #: Encodings that peers declare. Python's other codecs (punycode, idna, unicode_escape...) are no encodings of XML, and
 #: some of them are slow. Where a superset is in use under the name of the subset, it is the superset that is read.
 _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "shift_jis": "cp932", "ascii": "utf-8"}
-_ENCODINGS = re.compile(r"utf-8|ascii|iso8859-\d+|cp125\d|gb2312|gbk|gb18030|euc_kr|cp949|big5|euc_jp|shift_jis|koi8-r")
+_ENCODINGS = re.compile(
+    r"utf-8|ascii|iso8859-\d+|cp125\d|koi8-[ru]|tis-620|cp874"
+    r"|gb2312|gbk|gb18030|big5|big5hkscs|cp950|euc_kr|cp949|euc_jp|shift_jis|cp932|iso2022_jp"
+)
 
 
 def parse_xml(data: bytes, *, charset: str | None = None, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
@@ -60,6 +63,8 @@ def parse_xml(data: bytes, *, charset: str | None = None, limits: Limits = DEFAU
     tags = text.count("<")
     if tags > limits.xml_tags:
         raise exceeded("xml_tags", limits.xml_tags)
+    if text.count("=") > limits.xml_attributes:
+        raise exceeded("xml_attributes", limits.xml_attributes)
     if text.count("xmlns") > limits.namespaces:
         raise exceeded("namespaces", limits.namespaces)
     try:
@@ -82,7 +87,11 @@ def _parse(text: str) -> etree._Element:
 
 
 def _decode(data: bytes, charset: str | None) -> str:
-    """Decode by byte order mark, declaration, charset, in this order; what does not decode so is UTF-8 or Latin-1."""
+    """Decode by byte order mark, declaration, charset, in this order; what does not decode so is UTF-8 or Latin-1.
+
+    Where declaration and charset differ and one of them is UTF-8, that one is tried first: other text is hardly ever
+    UTF-8 by chance, while most bytes are something in the other encodings.
+    """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _strictly(data[len(mark) :], encoding)
@@ -91,13 +100,12 @@ def _decode(data: bytes, charset: str | None) -> str:
         if start.startswith(mark):
             return _strictly(data, encoding)
     declared = _DECLARED_ENCODING.match(start + data[64:320])
-    for label in (declared[1].decode("ascii") if declared else charset, "utf-8"):
-        codec = _python_codec(label or "utf-8")
-        if codec:
-            try:
-                return data.decode(codec)
-            except UnicodeDecodeError:
-                continue
+    codecs_named = (_python_codec(declared[1].decode("ascii") if declared else ""), _python_codec(charset or ""))
+    for codec in (*sorted(filter(None, codecs_named), key="utf-8".__ne__), "utf-8"):
+        try:
+            return data.decode(codec)
+        except UnicodeDecodeError:
+            continue
     return data.decode("latin-1")
 
 

@@ -62,6 +62,7 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
         rsp(b"<Extension/>" * 200, b"".join(b' xmlns:n%d="u"' % i for i in range(990))),
         None,
     ),
+    "attributes": lambda: (rsp(attributes=b"".join(b' a%d=""' % i for i in range(300_000))), None),
     "xml too large": lambda: (rsp(b" " * 5 * MIB), None),
     "body too large": lambda: (b" " * (64 * MIB + 1), None),
     "nested multiparts": lambda: (nested(200), "multipart/related; boundary=b0"),
@@ -91,6 +92,16 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
         b"--b\nContent-Type: x/y; name=" + b"=?utf-8?q?" * 1600 + b"\n\nx\n--b--",
         RELATED,
     ),
+    "encoded names of every part": lambda: (
+        (b"--b\nContent-Type: x/y; name=" + b"=?utf-8?q?a?= " * 1100 + b"\n\nx\n") * 600 + b"--b--",
+        RELATED,
+    ),
+    "escaped names of every part": lambda: (
+        (b"--b\nContent-Type: x/y; name*=x''" + b"%41" * 5000 + b"\n\nx\n") * 600 + b"--b--",
+        RELATED,
+    ),
+    "boundary that is no text": lambda: (b"--\xff\n\n<a/>\n--\xff--", "multipart/related; boundary=\udcff"),
+    "boundary that is no text, of XML": lambda: (b"<a/>", "multipart/related; boundary=\udcff"),
     "nul bytes": lambda: (b"\0" * (3 * MIB), None),
     "tags of nothing": lambda: (b"<" * (3 * MIB), None),
 }
@@ -123,6 +134,7 @@ def test_what_is_merely_large_is_read_soon() -> None:
         (Limits(soap_bytes=10), rsp()),
         (Limits(xml_tags=3), rsp()),
         (Limits(xml_depth=2), rsp()),
+        (Limits(xml_attributes=0), rsp(attributes=b' a="u"')),
         (Limits(namespaces=0), rsp(attributes=b' xmlns="u"')),
         (Limits(parts=1), b"--b\n\n" + rsp() + b"\n--b\n\nx\n--b--"),
         (Limits(mime_depth=1), b"--b\nContent-Type: multipart/mixed\n\n--c\n\nx\n--c--\n--b--"),

@@ -22,6 +22,10 @@ BODY = b"<SubmitRsp/>\n\nmore\n"
         (b"\n\nPOST https://x/mm7?a=b HTTP/1.0\nA: b\n\n", None),
         (b"Content-Type: text/xml\nContent-ID: <x>\n\n", "text/xml"),
         (b"HTTP/1.1 200 OK\n\n", None),
+        (
+            b"HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 200 OK\nContent-Type: a/b\n\n",
+            "a/b",
+        ),
     ],
 )
 def test_headers_are_taken_off(head: bytes, content_type: str | None, newline: bytes) -> None:
@@ -52,6 +56,11 @@ def test_chunks_are_joined(chunks: bytes, body: bytes) -> None:
 def test_chunks_that_are_cut_off(chunks: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+
+def test_chunks_are_bounded() -> None:
+    with pytest.raises(LimitExceeded, match="chunks"):
+        read_http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_001)
 
 
 def test_headers_are_bounded() -> None:

@@ -77,6 +77,7 @@ def test_namespaces_prefixes_and_wrappings(text: str) -> None:
         (soap(f"<SubmitRsp>{RSP}</SubmitRsp>", ""), None),
         (f"<SubmitRsp><TransactionID>t</TransactionID>{RSP}</SubmitRsp>", "t"),
         (f"<Envelope><TransactionID>t</TransactionID><Body><SubmitRsp>{RSP}</SubmitRsp></Body></Envelope>", "t"),
+        (f"<Envelope><Body><TransactionID>t</TransactionID><SubmitRsp>{RSP}</SubmitRsp></Body></Envelope>", "t"),
     ],
 )
 def test_transaction_ids(text: str, expected: str | None) -> None:
@@ -179,6 +180,11 @@ def test_a_doctype_within_a_text_is_text() -> None:
         ("ks_c_5601-1987", "cp949", "토성 펲"),
         ("Shift_JIS", "cp932", "土星①"),
         ("Big5", "big5", "土星新聞"),
+        ("cp932", "cp932", "土星①"),
+        ("ISO-2022-JP", "iso2022_jp", "土星"),
+        ("KOI8-U", "koi8-u", "Сатурн їде"),
+        ("TIS-620", "tis-620", "ดาวเสาร์"),
+        ("cp874", "cp874", "ดาวเสาร์"),
         ("ISO-8859-1", "latin-1", "Grüße"),
         ("iso-8859-15", "iso8859-15", "5 €"),
         ("windows-1252", "cp1252", "5 €"),
@@ -197,6 +203,22 @@ def test_encodings(declared: str, codec: str, subject: str) -> None:
     assert message(f'<?xml version="1.0" encoding="{declared}"?>{body}'.encode(codec)).subject == subject
     if codec != "utf-8" or declared == "UTF-8":
         assert message(body.encode(codec), f"text/xml; charset={declared}").subject == subject
+
+
+@pytest.mark.parametrize(
+    ("declared", "charset", "codec"),
+    [
+        ("UTF-8", "gb2312", "gb2312"),
+        ("UTF-8", "gb2312", "utf-8"),
+        ("GB2312", "utf-8", "utf-8"),
+        ("GB2312", "utf-8", "gb2312"),
+        ("GB2312", "iso-8859-1", "gb2312"),
+        ("x-unknown", "gb2312", "gb2312"),
+    ],
+)
+def test_encodings_where_declaration_and_content_type_differ(declared: str, charset: str, codec: str) -> None:
+    body = f'<?xml version="1.0" encoding="{declared}"?><SubmitReq><Subject>土星新闻</Subject></SubmitReq>'
+    assert message(body.encode(codec), f"text/xml; charset={charset}").subject == "土星新闻"
 
 
 @pytest.mark.parametrize(
@@ -253,6 +275,7 @@ def test_recipients_of_reports(inside: str) -> None:
     [
         ("<Number>+4917/TYPE=PLMN</Number>", AddressKind.NUMBER, "+4917/TYPE=PLMN", "+4917"),
         ("<Number>+4917/TYPE=PLMN@h.example</Number>", AddressKind.NUMBER, "+4917/TYPE=PLMN@h.example", "+4917"),
+        ("+4917/type=plmn@h.example", AddressKind.NUMBER, "+4917/type=plmn@h.example", "+4917"),
         ("+4917/TYPE=PLMN@h.example", AddressKind.NUMBER, "+4917/TYPE=PLMN@h.example", "+4917"),
         ("a@b.example", AddressKind.RFC2822, "a@b.example", "a@b.example"),
         ("<RFC2822Address>4917/TYPE=PLMN</RFC2822Address>", AddressKind.RFC2822, "4917/TYPE=PLMN", "4917"),
@@ -423,6 +446,7 @@ XML = f"<SubmitRsp>{RSP}</SubmitRsp>"
         ("multipart/related; boundary=b", "--b\nContent-Type: text/xml\n \nContent-ID: r\n\nXML\n--b\n\nMEDIA\n--b--"),
         ("multipart/related; boundary=b", "--b\nContent-Type: text/xml\nXML\n--b\n\nMEDIA\n--b--"),
         ("multipart/related; boundary=b", "--b\nXML\n--b\nContent-Type: text/plain\n\nMEDIA\n--b--"),
+        (None, "preamble\n--b\n\nXML\n--b\n\nMEDIA\n--b--"),
         (
             "Multipart/Related; Boundary=b",
             "--b\nCONTENT-TYPE: TEXT/XML\nContent-transfer-encoding: BASE64\n\nXMLBASE64\n--b\n\nMEDIA\n--b--",
@@ -437,8 +461,33 @@ def test_multiparts(content_type: str | None, text: str, newline: str) -> None:
     assert [part.body for part in envelope.parts] == [b"science"]
 
 
-def test_a_multipart_in_name_only_is_xml() -> None:
-    assert message(XML, "multipart/related; boundary=b") == EXPECTED
+@pytest.mark.parametrize("headers", ["", "Content-Type: text/xml\n"])
+def test_a_root_with_a_prefix_is_no_header(headers: str) -> None:
+    body = f"--b\n{headers}{soap(XML)}\n--b\n\nscience\n--b--"
+    assert message(body, "multipart/related; boundary=b") == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("start", "headers", "body"),
+    [
+        ("", "Content-Type: text/xml", "<smil><body/></smil>"),
+        ("", "Content-Type: application/smil+xml", "<smil/>"),
+        ("", "Content-Type: text/html", "<html/>"),
+        ("x", "Content-ID: <x>\nContent-Type: application/smil", "<smil/>"),
+        ("x", "Content-ID: <x>\nContent-Type: image/gif", "GIF"),
+    ],
+)
+@pytest.mark.parametrize("text", [XML, soap(XML), f"<!-- a -->\n{soap(XML).replace('<s:Body', '<s::Body')}"])
+def test_the_root_is_the_part_that_speaks_of_mm7(start: str, headers: str, body: str, text: str) -> None:
+    both = f"--b\n{headers}\n\n{body}\n--b\nContent-Type: text/plain\n\n{text}\n--b--"
+    envelope = load(both.encode(), f'multipart/related; start="{start}"; boundary=b')
+    assert envelope.message == EXPECTED
+    assert [part.body for part in envelope.parts] == [body.encode()]
+
+
+@pytest.mark.parametrize("content_type", ["multipart/related; boundary=b", "multipart/related"])
+def test_a_multipart_in_name_only_is_xml(content_type: str) -> None:
+    assert message(f"<!-- a -->{XML}", content_type) == EXPECTED
 
 
 def test_preamble_that_looks_like_xml_in_a_multipart() -> None:
