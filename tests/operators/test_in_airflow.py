@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.versions import dag_test_works
+
 DAGS = Path(__file__).parent / "dags"
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180
 
 
+@dag_test_works
 def test_in_a_dag_run(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
         "AIRFLOW_HOME": str(tmp_path),

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.versions import dag_test_works
+
 DAGS = Path(__file__).parent / "dags"
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180
 
 
+@dag_test_works
 def test_sensors_in_a_dag_run(tmp_path: Path) -> None:
     """Templates, XCom, states, retries and asset events are Airflow's: so Airflow runs them."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
