@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.support.versions import dag_test_works
-
-DAGS = Path(__file__).parent / "dags"
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 180
+from tests.support.dag_file import TAIL, dag_test_works, run_dag_file
 
 
 @dag_test_works
 def test_in_a_dag_run(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__MM7__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/mm7.db",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-    }
+    result, output = run_dag_file(Path(__file__).parent / "dags" / "mapped.py", tmp_path)
 
-    def python(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env=environment,
-            cwd=tmp_path,
-            timeout=PATIENCE_S,
-            check=False,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout[-5000:]
-        return done.stdout
-
-    python("-m", "airflow", "db", "migrate")
-    output = python(str(DAGS / "mapped.py"))
-    (line,) = (line for line in output.splitlines() if line.startswith("RESULT "))
-    result = json.loads(line.removeprefix("RESULT "))
-
-    assert {state for _, _, state in result["states"]} == {"success"}, output[-5000:]
+    assert {state for _, _, state in result["states"]} == {"success"}, output[-TAIL:]
     first, second = "+64211234567", "+64211234568"
     assert result["received"] == sorted([first, second, first, second, first])
     xcoms = result["xcoms"]

@@ -1,48 +1,16 @@
+"""The sensors in a DAG run: Airflow's own ways with them."""
+
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.support.versions import dag_test_works
-
-DAGS = Path(__file__).parent / "dags"
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 180
+from tests.support.dag_file import TAIL, dag_test_works, run_dag_file
 
 
 @dag_test_works
 def test_sensors_in_a_dag_run(tmp_path: Path) -> None:
     """Templates, XCom, states, retries and asset events are Airflow's: so Airflow runs them."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__MM7__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/mm7.db",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "ignore",
-    }
-
-    def python(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env=environment,
-            cwd=tmp_path,
-            timeout=PATIENCE_S,
-            check=False,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout[-5000:]
-        return done.stdout
-
-    python("-m", "airflow", "db", "migrate")
-    output = python(str(DAGS / "delivery.py"))
-    (line,) = (line for line in output.splitlines() if line.startswith("RESULT "))
-    result = json.loads(line.removeprefix("RESULT "))
+    result, output = run_dag_file(Path(__file__).parent / "dags" / "delivery.py", tmp_path)
 
     assert result["states"] == {
         "send_batches": "success",
@@ -53,7 +21,7 @@ def test_sensors_in_a_dag_run(tmp_path: Path) -> None:
         "deferred": "success",
         "with_outlet": "success",
         "templated": "success",
-    }, output[-5000:]
+    }, output[-TAIL:]
     assert set(result["tries"].values()) == {1}, "a verdict is final: no task is retried"
     counts = {
         task: (found["delivered"], found["failed"])
