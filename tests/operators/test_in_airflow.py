@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.dag_file import TAIL, dag_test_works, run_dag_file
+from tests.support.dag_file import TAIL, run_dag_file
 
 
-@dag_test_works
 def test_in_a_dag_run(tmp_path: Path) -> None:
     result, output = run_dag_file(Path(__file__).parent / "dags" / "mapped.py", tmp_path)
 

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
-from importlib.metadata import version
+import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180
 #: Of the output, for a failed assertion.
 TAIL = 5000
+#: Seconds in which Airflow's in-process API must be up.
+API_S = 60.0
 
-_AIRFLOW = tuple(int(part) for part in version("apache-airflow-core").split(".")[:2])
 
-#: The deployments of tests/e2e show the same on every Airflow, with its real processes.
-dag_test_works = pytest.mark.skipif(
-    _AIRFLOW < (3, 3), reason="dag.test() of Airflow 3.2 fails with today's web libraries (no svcs_registry)"
-)
+def wait_for_api() -> None:
+    """Make ``dag.test()`` wait for the API that it starts; to be called in the DAG file's process.
+
+    Airflow 3.2 starts one for each task, in another thread, and asks it at once, which is too soon on a busy machine.
+    """
+    from airflow.sdk.execution_time import supervisor
+
+    start = supervisor.in_process_api_server
+
+    @cache
+    def started() -> Any:
+        api = start()
+        # Made, and so started, by asking for it.
+        assert api.transport is not None
+        pause = threading.Event()
+        for _ in range(int(API_S / 0.05)):
+            if hasattr(api.app.state, "svcs_registry"):
+                return api
+            pause.wait(0.05)
+        raise TimeoutError(f"the execution API did not start within {API_S:g} s")
+
+    supervisor.in_process_api_server = started
 
 
 def run_dag_file(path: Path, home: Path) -> tuple[dict[str, Any], str]:
@@ -34,6 +53,8 @@ def run_dag_file(path: Path, home: Path) -> tuple[dict[str, Any], str]:
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
         "AIRFLOW_HOME": str(home),
+        # Airflow 3.2 wants it in process, too.
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__CORE__DAGS_FOLDER": str(path.parent),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__MM7__SQL_ALCHEMY_CONN": f"sqlite:///{home}/mm7.db",

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
+from tests.support.dag_file import wait_for_api
 from tests.support.mmsc import mmsc
 
 with DAG("mapped", schedule=None) as dag:
@@ -35,6 +36,7 @@ def run() -> dict[str, Any]:
     with mmsc() as centre:
         connection = {"conn_type": "mm7", "host": centre.url, "login": "u", "password": "hunter2"}
         os.environ["AIRFLOW_CONN_MM7_DEFAULT"] = json.dumps(connection)
+        wait_for_api()
         dag_run = dag.test()
     with create_session() as session:
         tasks = dag_run.get_task_instances(session=session)

@@ -13,6 +13,7 @@ from airflow_provider_mm7.hooks.config import store_url
 from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
 from airflow_provider_mm7.store import open_store
 from airflow_provider_mm7.triggers import poll
+from tests.support.dag_file import wait_for_api
 from tests.support.ledger import report, send
 
 with DAG("delivery", schedule=None) as dag:
@@ -69,6 +70,7 @@ def run() -> dict[str, Any]:
     reporter = threading.Thread(target=report_to_whom_it_concerns, args=[ended])
     reporter.start()
     try:
+        wait_for_api()
         dag_run = dag.test()
     finally:
         ended.set()
