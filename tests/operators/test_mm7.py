@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import logging
+import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
 from airflow_provider_mm7.sending import engine
 from airflow_provider_mm7.store import Store
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
+from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import free_port
 
 #: A whole GIF of one pixel.
@@ -54,8 +56,8 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def connect(url: str, **extra: Any) -> None:
-        connection = {"conn_type": "mm7", "host": url, "login": "u", "password": "hunter2", "extra": extra}
+    def connect(url: str, login: str = "u", password: str = "hunter2", **extra: Any) -> None:
+        connection = {"conn_type": "mm7", "host": url, "login": login, "password": password, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_MM7_DEFAULT", json.dumps(connection))
 
     return connect
@@ -107,6 +109,40 @@ def test_the_vendors_example_is_rebuilt(connect: Callable[..., None], tmp_path: 
     assert (picture.content_id, picture.body) == ("saturn.gif", GIF)
     assert b"multipart/mixed" in received.body
     assert result["messages"][0]["message_id"] == f"m-{received.transaction_id}"
+
+
+def test_the_sandbox_finds_the_vendors_example_rebuilt_without_fault(
+    connect: Callable[..., None], sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "saturn.gif").write_bytes(GIF)
+    connect(sandbox.url, login=sandbox.login, password=sandbox.password, vaspid="TNN", vasid="News")
+    task = operator(
+        to="7255441234",
+        subject="News for today",
+        text="Science news, new Saturn pictures...",
+        media=[(tmp_path / "saturn.gif").as_uri()],
+        smil="none",
+        priority="Normal",
+    )
+    execute(task, TaskInstance())
+
+    (record,) = sandbox.messages()
+    assert (record["valid"], record["problems"], record["schema_messages"]) == (True, [], [])
+    # None where MM7_XSD names no schema to hold it against.
+    assert record["schema_valid"] in (True, None)
+    assert record["schema_valid"] is not None or not os.environ.get("MM7_XSD")
+
+    def types(structure: dict[str, Any]) -> list[Any]:
+        return [structure["content_type"].partition(";")[0], *map(types, structure["parts"])]
+
+    assert types(record["structure"]) == [
+        "multipart/related",
+        ["text/xml"],
+        ["multipart/mixed", ["text/plain"], ["image/gif"]],
+    ]
+    order = ["SenderIdentification", "Recipients", "TimeStamp", "DeliveryReport", "Priority", "Subject", "Content"]
+    places = [record["soap"].index(f"<{name}") for name in order]
+    assert places == sorted(places)
 
 
 def test_the_contract(connect: Callable[..., None]) -> None:
