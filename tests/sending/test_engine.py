@@ -207,6 +207,7 @@ class TestRate:
             return accept(received)
 
         with mmsc(answer) as centre:
+            started = time.monotonic()
             threads = [
                 threading.Thread(
                     target=run, args=(store, centre.url, numbers(12)), kwargs={"key": key, "rate_per_s": self.RATE}
@@ -217,9 +218,10 @@ class TestRate:
                 thread.start()
             for thread in threads:
                 thread.join()
-        # Never sooner; how much later a busy machine delivers is not told here.
+        # None before its moment, however late a busy machine is with some of them. The two clocks may differ a little.
         assert len(arrived) == 24
-        assert max(arrived) - min(arrived) >= 22 / self.RATE
+        for place, moment in enumerate(sorted(arrived)):
+            assert moment - started >= place / self.RATE - 0.01
 
     def test_a_group_takes_a_moment_for_each_recipient(self, store: Store) -> None:
         with mmsc() as centre:
