@@ -9,7 +9,7 @@ from __future__ import annotations
 from airflow_provider_mm7.protocol.addresses import mask, normalise_number, number_key
 from airflow_provider_mm7.protocol.codec import dump, http_headers, load
 from airflow_provider_mm7.protocol.describe import describe
-from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder, encode_content
+from airflow_provider_mm7.protocol.encoder import Content, EncodedPart, RelatedEncoder, encode_content, encode_part
 from airflow_provider_mm7.protocol.httpmessage import read_http
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits
 from airflow_provider_mm7.protocol.messages import (
@@ -85,6 +85,7 @@ __all__ = [
     "DeliveryReportReq",
     "DeliveryReportRsp",
     "Dialect",
+    "EncodedPart",
     "Entity",
     "Envelope",
     "Fault",
@@ -116,6 +117,7 @@ __all__ = [
     "describe",
     "dump",
     "encode_content",
+    "encode_part",
     "http_headers",
     "is_final",
     "load",

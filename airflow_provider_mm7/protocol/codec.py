@@ -149,13 +149,14 @@ def _with_content(soap: bytes, content: Content, boundary: str) -> Payload:
     encoder = RelatedEncoder(
         (
             (headers, soap),
-            ({"Content-Type": content.content_type, "Content-ID": f"<{content.content_id}>"}, content.body),
+            ({"Content-Type": content.content_type, "Content-ID": f"<{content.content_id}>"}, b""),
         ),
         boundary=boundary,
         subtype="related",
         parameters={"type": "text/xml", "start": f"<{root_id}>"},
     )
-    return Payload(content_type=encoder.content_type, chunks=encoder.chunks())
+    *head, _, end = encoder.chunks()
+    return Payload(content_type=encoder.content_type, chunks=(b"".join(head), *content.chunks, end))
 
 
 def http_headers(payload: Payload, *, extra: Mapping[str, str] = _NO_HEADERS) -> dict[str, str]:

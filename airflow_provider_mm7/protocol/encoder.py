@@ -76,35 +76,65 @@ class RelatedEncoder(MultipartEncoder):  # type: ignore[misc]  # no stubs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPart:
+    """One part as it goes on the wire, to be shared by any number of contents.
+
+    :ivar content_id: without ``<>``; None when the part has none.
+    :ivar headers: its MIME headers.
+    :ivar body: after the transfer encoding that the headers name.
+    """
+
+    content_id: str | None
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """The media of a message, encoded once, to be shared by any number of payloads.
 
     :ivar content_id: by which Content refers to it.
     :ivar content_type: value of its Content-Type header.
-    :ivar body: the inner multipart.
+    :ivar chunks: the inner multipart in pieces; the body of each part is the object of its :class:`EncodedPart`.
     :ivar boundary: of the inner multipart.
     """
 
     content_id: str
     content_type: str
-    body: bytes
+    chunks: tuple[bytes, ...]
     boundary: str
 
     @property
-    def chunks(self) -> tuple[bytes, ...]:
-        """The body in pieces."""
-        return (self.body,)
+    def body(self) -> bytes:
+        """The inner multipart as one bytes object (a copy)."""
+        return b"".join(self.chunks)
 
     @property
     def size(self) -> int:
         """Bytes after encoding."""
-        return len(self.body)
+        return sum(map(len, self.chunks))
 
 
-def encode_content(parts: Sequence[Part], *, content_id: str, boundary: str, smil: Part | None = None) -> Content:
+def encode_part(part: Part, *, field: str = "part") -> EncodedPart:
+    """Encode one part, once for all the messages that show it.
+
+    :param field: by which errors name it.
+    :raises InputError: something that no MIME header can carry.
+    """
+    headers, body = _encode_part(part, field)
+    return EncodedPart(content_id=part.content_id, headers=headers, body=body)
+
+
+def encode_content(
+    parts: Sequence[Part | EncodedPart],
+    *,
+    content_id: str,
+    boundary: str,
+    smil: Part | None = None,
+) -> Content:
     """Encode the media of a message.
 
-    :param parts: what is shown, in order.
+    :param parts: what is shown, in order; what is encoded already is used as it is and not copied.
     :param content_id: by which Content will refer to the whole.
     :param boundary: plain letters and digits.
     :param smil: the presentation; with it the result is multipart/related and begins with it (RFC 2387), without it
@@ -112,7 +142,7 @@ def encode_content(parts: Sequence[Part], *, content_id: str, boundary: str, smi
     :return: an inner multipart, on the vendor's page even around a single part.
     :raises InputError: nothing to encode, or something that no MIME header can carry.
     """
-    every = [*parts] if smil is None else [smil, *parts]
+    every: list[Part | EncodedPart] = [*parts] if smil is None else [smil, *parts]
     if not every:
         raise InputError("content", "holds no part", "Give a text or media.")
     check_content_id(content_id, "content_id")
@@ -122,7 +152,8 @@ def encode_content(parts: Sequence[Part], *, content_id: str, boundary: str, smi
         if part.content_id in seen:
             raise InputError(f"parts[{number}].content_id", "occurs twice", "Give each part an id of its own.")
         seen.update(() if part.content_id is None else (part.content_id,))
-        encoded.append(_encode_part(part, f"parts[{number}]"))
+        done = part if isinstance(part, EncodedPart) else encode_part(part, field=f"parts[{number}]")
+        encoded.append((done.headers, done.body))
     parameters: dict[str, str] = {}
     if smil is not None:
         if smil.content_id is None:
@@ -131,9 +162,7 @@ def encode_content(parts: Sequence[Part], *, content_id: str, boundary: str, smi
     encoder = RelatedEncoder(
         encoded, boundary=boundary, subtype="mixed" if smil is None else "related", parameters=parameters
     )
-    return Content(
-        content_id=content_id, content_type=encoder.content_type, body=encoder.to_string(), boundary=boundary
-    )
+    return Content(content_id=content_id, content_type=encoder.content_type, chunks=encoder.chunks(), boundary=boundary)
 
 
 def check_content_id(value: str, field: str) -> None:

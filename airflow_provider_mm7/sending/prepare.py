@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from airflow_provider_mm7.exceptions import AddressError, InputError
@@ -30,6 +30,7 @@ from airflow_provider_mm7.protocol import (
     normalise_number,
 )
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient, resolve_time
+from airflow_provider_mm7.sending.stamp import Stamp
 
 #: Where inline SMIL begins; anything else that is neither ``auto`` nor ``none`` is a URI.
 _SMIL_START = "<"
@@ -53,9 +54,23 @@ class Prepared:
     parts: tuple[Part, ...]
     profile: Profile
     warnings: tuple[str, ...] = ()
+    #: By role. Threads may make one twice, which does no harm.
+    _stamps: dict[str, Stamp | None] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def payload(self, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
         """Return the bytes for these recipients."""
+        if len(recipients) == 1 and (stamp := self._stamp(recipients[0].role)):
+            stamped = stamp.payload(recipients[0].number, transaction_id)
+            if stamped is not None:
+                return stamped
+        return self._dump(recipients, transaction_id)
+
+    def _stamp(self, role: str) -> Stamp | None:
+        if role not in self._stamps:
+            self._stamps[role] = Stamp.cut(lambda number, tid: self._dump([Recipient(number=number, role=role)], tid))
+        return self._stamps[role]
+
+    def _dump(self, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
         return dump(
             self._request(recipients),
             transaction_id=transaction_id,

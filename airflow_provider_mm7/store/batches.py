@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -23,6 +24,9 @@ from airflow_provider_mm7.store.tables import (
 )
 from airflow_provider_mm7.store.text import clean, identifier
 from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
+
+#: Recipient key and row of a submission: what it is one by in its batch.
+RowKey: TypeAlias = tuple[str, int]
 
 
 def batch_id_of(key: str) -> str:
@@ -95,28 +99,38 @@ class Batches(Base):
         """
         return sum(self._plan(batch_id, chunk) for chunk in chunks(submissions, CHUNK))
 
-    def replan(self, batch_id: str, submissions: Iterable[NewSubmission]) -> int:
+    def replan(
+        self,
+        batch_id: str,
+        submissions: Iterable[NewSubmission],
+        *,
+        wanted: Callable[[Sequence[RowKey]], set[RowKey]] | None = None,
+    ) -> int:
         """Plan, and withdraw what is not sent and not asked for any more: a corrected list of recipients counts.
 
         Rows that were sent, or may have been, stay.
 
+        :param submissions: consumed in chunks.
+        :param wanted: tells which of some (recipient key, row) are asked for, where whoever calls knows it without
+            holding them all; None: they are collected from the submissions.
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        wanted = list(submissions)
-        added = self.plan(batch_id, wanted)
-        keys = {_key(new) for new in wanted}
+        if wanted is None:
+            submissions = list(submissions)
+            wanted = {row_key(new) for new in submissions}.intersection
+        added = self.plan(batch_id, submissions)
         after_id: int | None = 0
         while after_id is not None:
-            start = after_id
-            after_id = self._db.write(partial(_withdraw, batch_id=batch_id, keys=keys, after_id=start))
+            step = partial(_withdraw, batch_id=batch_id, wanted=wanted, after_id=after_id)
+            after_id = self._db.write(step)
         return added
 
     def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
         now = self._clock()
         wanted: dict[tuple[str, int], str] = {}
         for new in chunk:
-            wanted.setdefault(_key(new), identifier(new.recipient))
+            wanted.setdefault(row_key(new), identifier(new.recipient))
 
         def insert(connection: sa.Connection) -> int:
             lock_batch(connection, batch_id)
@@ -229,12 +243,17 @@ def as_submission(row: AnyRow) -> Submission:
     )
 
 
-def _key(new: NewSubmission) -> tuple[str, int]:
-    # Not by its spelling: with another number format the same person must not count as another one.
+def row_key(new: NewSubmission) -> RowKey:
+    """Tell what makes a recipient one of its batch.
+
+    Not the spelling: with another number format the same person must not count as another one.
+    """
     return identifier(number_key(new.recipient)), new.row
 
 
-def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int]], after_id: int) -> int | None:
+def _withdraw(
+    connection: sa.Connection, batch_id: str, wanted: Callable[[Sequence[RowKey]], set[RowKey]], after_id: int
+) -> int | None:
     """Delete unsent rows of other keys among the next ones; the id to go on from, None at the end."""
     query = (
         sa.select(submission)
@@ -244,7 +263,8 @@ def _withdraw(connection: sa.Connection, batch_id: str, keys: set[tuple[str, int
         .with_for_update(skip_locked=True)
     )
     rows = connection.execute(query).all()
-    gone = [row for row in rows if (row.recipient_key, row.row_no) not in keys]
+    asked_for = wanted([(row.recipient_key, row.row_no) for row in rows])
+    gone = [row for row in rows if (row.recipient_key, row.row_no) not in asked_for]
     if gone:
         connection.execute(sa.delete(submission).where(submission.c.id.in_([row.id for row in gone])))
         counts = Counts()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mm7.exceptions import InputError
-from airflow_provider_mm7.protocol import Part, RelatedEncoder, encode_content
+from airflow_provider_mm7.protocol import Part, RelatedEncoder, encode_content, encode_part
 
 TEXT = Part(content_type="text/plain; charset=us-ascii", body=b"two\r\nlines", content_id="text_0.txt")
 GIF = Part(content_type="image/gif", body=bytes(200), content_id="saturn.gif", content_location="saturn.gif")
@@ -68,6 +68,21 @@ def test_text_travels_as_it_is_where_mail_rules_allow_it(body: bytes, plain: boo
 def test_media_is_base64_even_if_it_looks_like_text() -> None:
     part = Part(content_type="image/svg+xml", body=b"<svg/>")
     assert b"base64" in encode_content([part], content_id="pics", boundary="b").body
+
+
+def test_an_encoded_part_is_shared_by_the_contents_that_show_it() -> None:
+    gif = encode_part(GIF)
+    contents = [
+        encode_content([replace(TEXT, body=words), gif], content_id="pics", boundary="b", smil=SMIL)
+        for words in (b"one", b"another")
+    ]
+    assert all(any(chunk is gif.body for chunk in content.chunks) for content in contents)
+    whole = encode_content([replace(TEXT, body=b"one"), GIF], content_id="pics", boundary="b", smil=SMIL)
+    assert contents[0] == whole
+    with pytest.raises(InputError, match="occurs twice"):
+        encode_content([gif, GIF], content_id="pics", boundary="b")
+    with pytest.raises(InputError, match=r"^media\[3\]\.content_type: "):
+        encode_part(replace(GIF, content_type="gif"), field="media[3]")
 
 
 @pytest.mark.parametrize(

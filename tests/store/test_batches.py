@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from airflow_provider_mm7.exceptions import NoSuchBatch
@@ -104,6 +106,20 @@ class TestReplanning:
         keep = numbers(2300)[::2]
         assert store.replan(batch.batch_id, [NewSubmission(recipient=number) for number in keep]) == 0
         assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == keep
+
+    def test_of_rows_that_nobody_holds_all_at_once(self, store: Store) -> None:
+        batch = planned(store, 2300)
+        asked: list[int] = []
+
+        def wanted(keys: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+            asked.append(len(keys))
+            return {(key, row) for key, row in keys if int(key) % 2}
+
+        odd = [number for number in numbers(2300) if int(number) % 2]
+        assert store.replan(batch.batch_id, (NewSubmission(recipient=n) for n in odd), wanted=wanted) == 0
+        assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == odd
+        assert sum(asked) == 2300
+        assert max(asked) < 2300
 
 
 class TestSummaries:
