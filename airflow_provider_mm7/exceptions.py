@@ -6,6 +6,7 @@
     ├── InputError (ValueError)         what the caller gave cannot be used; nothing was sent
     │   ├── AddressError                a recipient or sender address
     │   ├── ConnectionConfigError       a field of the Airflow connection
+    │   ├── RecipientError              one recipient's message cannot be made; the others can
     │   └── MediaError                  a media object; carries its source
     │       ├── MediaNotFound
     │       ├── MediaAccessDenied
@@ -91,6 +92,10 @@ class AddressError(InputError):
 
 class ConnectionConfigError(InputError):
     """A field of the Airflow connection is not usable."""
+
+
+class RecipientError(InputError):
+    """The message of one recipient cannot be made: a column is missing, its picture is not there. The others can."""
 
 
 class MediaError(InputError):

@@ -59,6 +59,10 @@ def never() -> bool:
     return False
 
 
+def ignore(settlements: Sequence[Settlement]) -> None:
+    """Take no interest in what was settled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How fast a connection may send.
@@ -80,6 +84,7 @@ class Engine:
     :ivar overrides: the connection's verdicts per status code.
     :ivar pace: the connection's rate, shared by all who send over it; None: as fast as it goes.
     :ivar resend_unknown: whether messages that a former run left in doubt are sent again.
+    :ivar settled: told in the caller's thread what each commit recorded.
     :ivar stopped: asked before each request; once true, nothing more is sent. It may become true in a signal handler.
     """
 
@@ -90,6 +95,7 @@ class Engine:
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     pace: Pace | None = None
     resend_unknown: bool = False
+    settled: Callable[[Sequence[Settlement]], None] = ignore
     stopped: Callable[[], bool] = never
     _owner: Owner = field(default_factory=this_process)
     _halt: threading.Event = field(default_factory=threading.Event)
@@ -297,6 +303,7 @@ class Engine:
             # Not with its causes: a database's own text may quote the row.
             log.error("answers could not be recorded (%s); MessageIDs accepted: %s", exc, accepted)  # noqa: TRY400
             raise
+        self.settled(settlements)
 
 
 def _new_transaction_id() -> str:

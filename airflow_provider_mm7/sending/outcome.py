@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_provider_mm7.exceptions import AnswerMismatch, MM7Error, NotSent, OutcomeUnknown
+from airflow_provider_mm7.exceptions import (
+    AnswerMismatch,
+    MediaUnavailable,
+    MM7Error,
+    NotSent,
+    OutcomeUnknown,
+    RecipientError,
+)
 from airflow_provider_mm7.protocol import (
     Envelope,
     Fault,
@@ -24,6 +31,8 @@ from airflow_provider_mm7.store import Settlement, State, Submission
 _FAULT_STATUS = {"client": 2000, "server": 3000, "versionmismatch": 4002, "mustunderstand": 4001}
 _BETWEEN_WORDS = re.compile(r"[\s,;]+")
 _DIGITS = re.compile(r"[0-9]+")
+#: Errors that tell nothing of the next message.
+_OF_THIS_MESSAGE = (NotSent, OutcomeUnknown, RecipientError, MediaUnavailable)
 #: Text columns of the ledger hold what a person needs, not a peer's essay.
 MAX_STATUS_TEXT = 500
 
@@ -81,16 +90,21 @@ def find_status(message: object) -> Status | None:
 
 
 def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
-    """Settle a group for which the exchange raised.
+    """Settle a group for which composing or the exchange raised.
 
-    What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown.
+    What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown. A
+    recipient whose message cannot be made is refused by us.
     """
-    state = State.UNKNOWN if isinstance(error, OutcomeUnknown) else State.RETRY
+    state = State.RETRY
+    if isinstance(error, OutcomeUnknown):
+        state = State.UNKNOWN
+    elif isinstance(error, RecipientError):
+        state = State.REFUSED
     return Outcome(
         settlements=_all(group, state, text=str(error)).settlements,
         failure=error,
         # A closed door, a message that cannot be composed, answers that are mixed up: the next one fares no better.
-        halts=isinstance(error, AnswerMismatch) or not isinstance(error, (NotSent, OutcomeUnknown)),
+        halts=isinstance(error, AnswerMismatch) or not isinstance(error, _OF_THIS_MESSAGE),
     )
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
@@ -25,6 +25,7 @@ from airflow_provider_mm7.exceptions import (
     NotAnMM7Server,
     NotSent,
     OutcomeUnknown,
+    RecipientError,
     StoreUnavailable,
 )
 from airflow_provider_mm7.protocol import Payload, Verdict, dump
@@ -577,3 +578,27 @@ def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(stor
     assert "RuntimeError" in str(halted)
     assert "boom" not in str(halted)
     assert store.summary(batch.batch_id).planned == 3
+
+
+def test_a_message_that_cannot_be_made_is_refused_and_the_others_are_sent(store: Store) -> None:
+    prepared = message(numbers(3))
+    settled: list[Settlement] = []
+
+    def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
+        if group[0].recipient == numbers(3)[1]:
+            raise RecipientError("media", "pictures/2.gif is not there", "Put it there")
+        (recipient,) = (item for item in prepared.recipients if item.number == group[0].recipient)
+        return prepared.payload([recipient], transaction_id)
+
+    batch = store.open_batch("k", conn_id="c")
+    store.plan(batch.batch_id, [NewSubmission(recipient=number) for number in numbers(3)])
+    with mmsc() as centre, client(centre.url) as mmsc_client:
+        engine = engine_module.Engine(store=store, client=mmsc_client, compose=compose, settled=settled.extend)
+        assert engine.run(batch.batch_id) is None
+    assert sorted(centre.numbers) == [numbers(3)[0], numbers(3)[2]]
+    rows = store.submissions(batch.batch_id)
+    assert [row.state for row in rows] == ["accepted", "refused", "accepted"]
+    assert (rows[1].status_code, rows[1].status_text) == (None, "media: pictures/2.gif is not there. Put it there")
+    assert sorted((item.submission_id, str(item.state)) for item in settled) == [
+        (row.id, str(row.state)) for row in rows
+    ]

@@ -10,9 +10,11 @@ from airflow_provider_mm7.exceptions import (
     ConnectFailed,
     ConnectionConfigError,
     InputError,
+    MediaUnavailable,
     MM7Error,
     NotAnMM7Server,
     OutcomeUnknown,
+    RecipientError,
     ThrottledOrDown,
 )
 from airflow_provider_mm7.protocol import (
@@ -188,6 +190,8 @@ class TestPartialSuccess:
         (AnswerMismatch("mixed up"), "unknown", True),
         (ConnectionConfigError("headers", "unusable", "Mend it"), "retry", True),
         (InputError("subject", "unusable", "Mend it"), "retry", True),
+        (RecipientError("media", "pictures/7.gif is not there", "Put it there"), "refused", False),
+        (MediaUnavailable("s3 did not answer", source="s3://b/k"), "retry", False),
         (MM7Error("composing failed: KeyError"), "retry", True),
     ],
 )
