@@ -1,0 +1,81 @@
+"""Processes of a benchmark: the sink that takes the messages, and the children that send them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.benchmarks.spec import Result, Run
+
+#: The repository, from which modules of the benchmark are run.
+ROOT = Path(__file__).parents[2]
+#: Seconds after which a child is given up.
+CHILD_S = 900.0
+
+
+class SinkProcess:
+    """A running :mod:`tests.benchmarks.sink`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.sink"], stdout=subprocess.PIPE, cwd=ROOT, text=True
+        )
+        assert self._process.stdout is not None
+        self._base = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+
+    @property
+    def url(self) -> str:
+        """Where messages are posted."""
+        return f"{self._base}/mm7"
+
+    def reset(self, *, latency_ms: float) -> None:
+        """Forget what arrived, and answer after this latency."""
+        self._ask("POST", f"/_sink/reset?latency_ms={latency_ms}")
+
+    def stats(self, *, arrivals: bool = False) -> dict[str, Any]:
+        """Tell what arrived since the last reset."""
+        return self._ask("GET", "/_sink/stats" + ("?arrivals=1" if arrivals else ""))
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(self._base + path, method=method), timeout=20) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class ChildFailed(RuntimeError):
+    """A child did not measure; the text ends with what it said."""
+
+
+def measure(run: Run) -> Result:
+    """Run one way in a fresh process.
+
+    :raises ChildFailed: it ended otherwise than with a result.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.child", run.dump()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=CHILD_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ChildFailed(f"{run.way} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return Result.load(done.stdout.splitlines()[-1])
