@@ -80,9 +80,12 @@ def _actions(commands: Any) -> list[ActionCommand]:
 def test_the_commands_of_the_design_are_there() -> None:
     (group,) = get_mm7_cli_commands()
     names = {command.name for command in group.subcommands}
-    assert names == {"sandbox", "receiver", "db", "send", "reports", "inbound", "batches", "inspect"}
-    (database,) = (command for command in group.subcommands if isinstance(command, GroupCommand))
-    assert {command.name for command in database.subcommands} == {"upgrade", "check", "prune"}
+    assert names == {"sandbox", "receiver", "db", "send", "reports", "inbound", "batches", "batch", "inspect"}
+    groups = {one.name: one.subcommands for one in group.subcommands if isinstance(one, GroupCommand)}
+    assert {name: {command.name for command in commands} for name, commands in groups.items()} == {
+        "db": {"upgrade", "check", "prune"},
+        "batch": {"show", "forget"},
+    }
 
 
 def test_every_command_leads_to_a_function() -> None:

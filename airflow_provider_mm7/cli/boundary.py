@@ -84,6 +84,18 @@ def _answering(*, verbose: bool) -> Iterator[None]:
             handler.setStream(sys.stdout)
 
 
+def confirm(question: str) -> None:
+    """Ask on the terminal before something is deleted.
+
+    :raises CommandError: nobody can be asked, or the answer is not yes.
+    """
+    if not sys.stdin.isatty():
+        raise CommandError("nobody can be asked here; give --yes to delete", exit_code=EXIT_USAGE)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandError("nothing was deleted")
+
+
 def _one_line(error: Exception) -> str:
     """Return what went wrong on one line, with everything masked that Airflow knows to be a secret."""
     from airflow._shared.secrets_masker import redact

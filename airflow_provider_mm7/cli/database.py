@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from airflow_provider_mm7.cli.boundary import EXIT_FAILED, EXIT_USAGE, CommandError
+from airflow_provider_mm7.cli.boundary import EXIT_FAILED, EXIT_USAGE, CommandError, confirm
 from airflow_provider_mm7.cli.ledger import parse_time
 from airflow_provider_mm7.cli.output import Row, print_object
 from airflow_provider_mm7.hooks import config
@@ -42,7 +42,7 @@ def prune(args: Namespace) -> None:
     before = parse_time(args.before, "--before") or datetime.now(UTC) - timedelta(days=args.older_than_days)
     store = open_store(config.store_url())
     if not args.yes:
-        _ask(f"Delete everything older than {before.isoformat(timespec='seconds')} from {store.url_masked}?")
+        confirm(f"Delete everything older than {before.isoformat(timespec='seconds')} from {store.url_masked}?")
     print_object(asdict(store.prune(before)), args.output)
 
 
@@ -52,14 +52,6 @@ def _look(url: str) -> StoreCheck:
             # It would migrate itself at the first use, so its being old or absent is no fault.
             store.upgrade()
         return store.check()
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError("nobody can be asked here; give --yes to delete", exit_code=EXIT_USAGE)
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was deleted")
 
 
 def _check_row(found: StoreCheck) -> Row:

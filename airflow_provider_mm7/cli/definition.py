@@ -16,7 +16,7 @@ from airflow.cli.cli_config import (
     GroupCommand,
 )
 
-from airflow_provider_mm7.cli.options import count, days, option
+from airflow_provider_mm7.cli.options import count, days, option, row_id
 from airflow_provider_mm7.cli.sandbox_options import SANDBOX_ARGS
 
 ARG_OUTPUT_JSON = option(
@@ -67,6 +67,14 @@ ARG_PREVIEW = option("--preview", help="Do everything but the POST, and show the
 ARG_FILE = option("file", metavar="FILE", help="File with one MM7 message: raw HTTP, or a body; - reads standard input")
 ARG_CONTENT_TYPE = option("--content-type", help="Content-Type of the body, where FILE is a body")
 
+#: As the store's own; a test holds the two together, since the store takes long to import.
+STATES = ("planned", "sending", "accepted", "refused", "retry", "unknown", "suppressed")
+ARG_BATCH = option("batch", metavar="ID", help="The batch's id, or its idempotency key")
+ARG_STATE = option("--state", help="Only messages in this state; may be repeated", choices=STATES, action="append")
+ARG_AFTER = option(
+    "--after", help="Only messages after the one of this id (default: from the first)", type=row_id, default=0
+)
+
 ARG_BEFORE = option("--before", help="Delete what is older than this time (RFC 3339)")
 ARG_OLDER_THAN_DAYS = option("--older-than-days", help="Delete what is older than so many days", type=days)
 ARG_YES = option("-y", "--yes", help="Do not ask", action="store_true")
@@ -109,6 +117,21 @@ _DB_COMMANDS = (
     ),
 )
 
+_BATCH_COMMANDS = (
+    ActionCommand(
+        name="show",
+        help="Show where a batch comes from, its counts, its delivery and its messages",
+        func=_command("batch.show"),
+        args=(ARG_BATCH, ARG_STATE, ARG_LIMIT, ARG_AFTER, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="forget",
+        help="Delete a batch and its reports: a task that runs again under its key will send to everybody again",
+        func=_command("batch.forget"),
+        args=(ARG_BATCH, ARG_YES, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+)
+
 _COMMANDS = (
     ActionCommand(
         name="send",
@@ -135,6 +158,7 @@ _COMMANDS = (
         func=_command("ledger.batches"),
         args=(ARG_LIMIT, ARG_OUTPUT, ARG_VERBOSE),
     ),
+    GroupCommand(name="batch", help="Show or forget one batch", subcommands=_BATCH_COMMANDS),
     ActionCommand(
         name="reports",
         help="List delivery reports and read replies, the latest at the end",

@@ -29,7 +29,7 @@ def batches(args: Namespace) -> None:
             break
         found += page
     counts = store.summaries(batch.batch_id for batch in found)
-    print_rows([_batch_row(batch, counts[batch.batch_id]) for batch in found], args.output)
+    print_rows([batch_row(batch, counts[batch.batch_id]) for batch in found], args.output)
 
 
 def reports(args: Namespace) -> None:
@@ -80,7 +80,8 @@ def parse_time(text: str | None, option: str) -> datetime | None:
     return time
 
 
-def _batch_row(batch: Batch, counts: BatchSummary) -> Row:
+def batch_row(batch: Batch, counts: BatchSummary) -> Row:
+    """Return what is printed of a batch."""
     return {
         "batch_id": batch.batch_id,
         "created_at": batch.created_at,

@@ -36,8 +36,16 @@ def days(text: str) -> int:
     return _at_least(0, text)
 
 
-def _at_least(least: int, text: str) -> int:
-    # More digits than this are a slip, and would overflow a date.
-    if not text.isdecimal() or len(text) > 6 or int(text) < least:
-        raise ArgumentTypeError(f"{text[:20]!r} is not a whole number from {least} to 999999")
+def row_id(text: str) -> int:
+    """Read the id of a row: a whole number from 0.
+
+    :raises ArgumentTypeError: it is none.
+    """
+    return _at_least(0, text, digits=18)
+
+
+def _at_least(least: int, text: str, *, digits: int = 6) -> int:
+    # More digits than this are a slip, and would overflow a date, or a column of ids.
+    if not text.isdecimal() or len(text) > digits or int(text) < least:
+        raise ArgumentTypeError(f"{text[:20]!r} is not a whole number from {least} to {10**digits - 1}")
     return int(text)

@@ -98,6 +98,13 @@ class Done:
     err: str
 
 
+class _Terminal(io.TextIOWrapper):
+    """Standard input with somebody before it who can be asked."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Commands:
     """``airflow mm7 ARGS`` within this process, over a store of the test's own: no start of Airflow."""
@@ -105,8 +112,8 @@ class Commands:
     store_url: str
     _run: Callable[..., Done]
 
-    def __call__(self, *args: str, stdin: bytes = b"") -> Done:
-        return self._run(*args, stdin=stdin)
+    def __call__(self, *args: str, stdin: bytes = b"", terminal: bool = False) -> Done:
+        return self._run(*args, stdin=stdin, terminal=terminal)
 
     def json(self, *args: str, stdin: bytes = b"") -> Any:
         """Run ``airflow mm7 ARGS -o json``, which must succeed, and return what it printed."""
@@ -131,8 +138,9 @@ def mm7(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     for command in get_mm7_cli_commands():
         _add_command(subparsers, command)
 
-    def run(*args: str, stdin: bytes) -> Done:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    def run(*args: str, stdin: bytes, terminal: bool) -> Done:
+        kind = _Terminal if terminal else io.TextIOWrapper
+        monkeypatch.setattr(sys, "stdin", kind(io.BytesIO(stdin)))
         capsys.readouterr()
         code = 0
         try:
