@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from airflow_provider_mm7 import __version__, protocol
 from airflow_provider_mm7.exceptions import AnswerMismatch, ConnectionConfigError, OutcomeUnknown
 from airflow_provider_mm7.protocol import Envelope, Payload
+from airflow_provider_mm7.transport.direct import Direct
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.judge import read_answer
 from airflow_provider_mm7.transport.session import open_session
@@ -51,10 +52,15 @@ class _Outgoing:
     def __len__(self) -> int:
         return len(self._payload)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | memoryview]:
         for chunk in self._payload:
-            for start in range(0, len(chunk), SEND_CHUNK_BYTES):
-                yield chunk[start : start + SEND_CHUNK_BYTES]
+            if len(chunk) <= SEND_CHUNK_BYTES:
+                yield chunk
+                continue
+            # Not copied: a hundred requests may share a megabyte.
+            whole = memoryview(chunk)
+            for start in range(0, len(whole), SEND_CHUNK_BYTES):
+                yield whole[start : start + SEND_CHUNK_BYTES]
         # Reached when the last send() has returned.
         self.complete = True
 
@@ -73,6 +79,7 @@ class MMSCClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._session = open_session(endpoint, version=__version__)
+        self._direct: Direct | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -114,14 +121,7 @@ class MMSCClient:
         """
         outgoing = _Outgoing(payload)
         try:
-            with self._session.post(
-                self.endpoint.url,
-                data=outgoing,
-                headers=protocol.http_headers(payload),
-                timeout=(self.endpoint.connect_timeout_s, self.endpoint.read_timeout_s),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with self._open(outgoing, protocol.http_headers(payload)) as response:
                 if response.status_code < 200:
                     # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
                     raise OutcomeUnknown(f"HTTP {response.status_code} in place of an answer")
@@ -141,6 +141,21 @@ class MMSCClient:
             raise ConnectionConfigError(
                 "headers", "a header or the login cannot be sent", "Use characters of Latin-1"
             ) from None
+
+    def _open(self, outgoing: _Outgoing, headers: dict[str, str]) -> requests.Response:
+        if self.endpoint.auth == "digest":
+            return self._session.post(
+                self.endpoint.url,
+                data=outgoing,  # type: ignore[arg-type]  # memoryviews go to the socket like bytes
+                headers=headers,
+                timeout=(self.endpoint.connect_timeout_s, self.endpoint.read_timeout_s),
+                allow_redirects=False,
+                stream=True,
+            )
+        if self._direct is None:
+            # Not when the client is made: an unusable URL or header is an error of the first request.
+            self._direct = Direct(self._session, self.endpoint)
+        return self._direct.post(outgoing, headers)
 
 
 def _read_bounded(response: requests.Response, timeout_s: float) -> bytes:

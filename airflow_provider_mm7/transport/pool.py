@@ -51,7 +51,13 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class FreshAdapter(HTTPAdapter):
-    """Sends over connections that have not idled."""
+    """Sends over connections that have not idled, to one URL with one set of TLS settings.
+
+    What follows from those is found for the first request and kept.
+    """
+
+    _pool: Any = None
+    _target: str | None = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of direct connections."""
@@ -64,6 +70,28 @@ class FreshAdapter(HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Find the pool."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Set up TLS of the pool; looks for the files of CAs and certificate."""
+        if self._target is None:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Find what the request line names, which a proxy wants whole."""
+        if self._target is None:
+            self._target = super().request_url(request, proxies)
+        return self._target
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool = self._target = None
+        super().close()
 
 
 class FreshSourceAdapter(FreshAdapter, SourceAddressAdapter):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -32,6 +33,8 @@ def open_session(endpoint: Endpoint, *, version: str) -> requests.Session:
     session.verify = _verify(endpoint)
     session.cert = endpoint.client_cert
     session.auth = _auth(endpoint)
+    # MM7 has no sessions. A cookie would tie all that is sent to one node of a cluster.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.headers = requests.structures.CaseInsensitiveDict(
         {"User-Agent": user_agent("airflow-provider-mm7", version), "Accept": "*/*", **endpoint.headers}
     )
