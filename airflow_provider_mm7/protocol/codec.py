@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from airflow_provider_mm7.exceptions import InputError, MultipartError
-from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder
+from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder, join_small
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
 from airflow_provider_mm7.protocol.messages import ContentRef, Message, SubmitRsp
 from airflow_provider_mm7.protocol.mime import parse_parameters, strip_id
@@ -156,7 +156,7 @@ def _with_content(soap: bytes, content: Content, boundary: str) -> Payload:
         parameters={"type": "text/xml", "start": f"<{root_id}>"},
     )
     *head, _, end = encoder.chunks()
-    return Payload(content_type=encoder.content_type, chunks=(b"".join(head), *content.chunks, end))
+    return Payload(content_type=encoder.content_type, chunks=join_small((*head, *content.chunks, end)))
 
 
 def http_headers(payload: Payload, *, extra: Mapping[str, str] = _NO_HEADERS) -> dict[str, str]:

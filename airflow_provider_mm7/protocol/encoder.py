@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from requests_toolbelt.multipart.encoder import MultipartEncoder
@@ -27,6 +27,9 @@ _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 #: RFC 2045 section 2.7: lines of 7bit data have at most 998 characters, end with CRLF and hold no NUL. CR or LF alone
 #: and a line that could be a delimiter go to base64 as well.
 _SEVEN_BIT = re.compile(rb"(?:(?!--)[^\x00\r\n\x80-\xff]{0,998}+(?:\r\n|\Z))*+")
+
+#: Bytes from which a chunk is shared and not copied: below, a copy costs less than a system call of its own.
+SHARED_FROM_BYTES = 16 * 1024
 
 Headers = Mapping[str, str]
 
@@ -75,6 +78,23 @@ class RelatedEncoder(MultipartEncoder):  # type: ignore[misc]  # no stubs
         return (*pieces, f"\r\n{self.boundary}--\r\n".encode("ascii"))
 
 
+def join_small(chunks: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Join neighbours that are small; large chunks stay the objects they are."""
+    joined: list[bytes] = []
+    small: list[bytes] = []
+    for chunk in chunks:
+        if len(chunk) < SHARED_FROM_BYTES:
+            small.append(chunk)
+            continue
+        if small:
+            joined.append(b"".join(small))
+            small = []
+        joined.append(chunk)
+    if small:
+        joined.append(b"".join(small))
+    return tuple(joined)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPart:
     """One part as it goes on the wire, to be shared by any number of contents.
@@ -95,7 +115,7 @@ class Content:
 
     :ivar content_id: by which Content refers to it.
     :ivar content_type: value of its Content-Type header.
-    :ivar chunks: the inner multipart in pieces; the body of each part is the object of its :class:`EncodedPart`.
+    :ivar chunks: the inner multipart in pieces; a large body is the object of its :class:`EncodedPart`, not a copy.
     :ivar boundary: of the inner multipart.
     """
 
@@ -162,7 +182,9 @@ def encode_content(
     encoder = RelatedEncoder(
         encoded, boundary=boundary, subtype="mixed" if smil is None else "related", parameters=parameters
     )
-    return Content(content_id=content_id, content_type=encoder.content_type, chunks=encoder.chunks(), boundary=boundary)
+    return Content(
+        content_id=content_id, content_type=encoder.content_type, chunks=join_small(encoder.chunks()), boundary=boundary
+    )
 
 
 def check_content_id(value: str, field: str) -> None:

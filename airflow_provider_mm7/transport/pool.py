@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.source import SourceAddressAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -87,6 +88,15 @@ class FreshAdapter(HTTPAdapter):
         if self._target is None:
             self._target = super().request_url(request, proxies)
         return self._target
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """Wrap an answer, without the cookies that nobody keeps."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.headers = requests.structures.CaseInsensitiveDict(resp.headers)
+        response.raw, response.request, response.url, response.reason = resp, req, req.url, resp.reason
+        response.connection = self  # what Digest answers the challenge over
+        return response
 
     def close(self) -> None:
         """Close the connections."""

@@ -71,13 +71,16 @@ def test_media_is_base64_even_if_it_looks_like_text() -> None:
 
 
 def test_an_encoded_part_is_shared_by_the_contents_that_show_it() -> None:
-    gif = encode_part(GIF)
+    large = replace(GIF, body=bytes(100_000))
+    gif = encode_part(large)
     contents = [
         encode_content([replace(TEXT, body=words), gif], content_id="pics", boundary="b", smil=SMIL)
         for words in (b"one", b"another")
     ]
     assert all(any(chunk is gif.body for chunk in content.chunks) for content in contents)
-    whole = encode_content([replace(TEXT, body=b"one"), GIF], content_id="pics", boundary="b", smil=SMIL)
+    whole = encode_content(
+        [replace(TEXT, body=b"one"), replace(GIF, body=bytes(100_000))], content_id="pics", boundary="b", smil=SMIL
+    )
     assert contents[0] == whole
     with pytest.raises(InputError, match="occurs twice"):
         encode_content([gif, GIF], content_id="pics", boundary="b")

@@ -109,9 +109,10 @@ class TestContent:
             made(text=("", " \n"))
 
     def test_the_content_is_encoded_once_for_everyone(self) -> None:
-        bucket = Bucket(saturn_gif=GIF)
+        bucket = Bucket(saturn_gif=GIF + bytes(50_000))
         prepared = made(to=("+64211234567", "+64211234568"), bucket=bucket, media=tuple(bucket.objects))
-        payloads = [prepared.payload([item], "t") for item in prepared.recipients]
+        # One by one, and two in one request, which is written the long way.
+        payloads = [prepared.payload(prepared.recipients[:count], "t") for count in (1, 2)]
         shared = set(map(id, payloads[0].chunks)) & set(map(id, payloads[1].chunks))
         assert shared
         assert bucket.fetched == ["s3://news/saturn.gif"]

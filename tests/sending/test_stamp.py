@@ -48,8 +48,10 @@ def test_a_prepared_message_reads_the_same_for_whomever_it_is_stamped(role: str)
 
 
 def test_stamped_payloads_share_all_but_their_first_chunk() -> None:
-    prepared = prepare(Draft(to=("+64211234567",), text=("hello",)), Profile(), Bucket(), now=NOW)
+    draft = Draft(to=("+64211234567",), text=("hello", "a long one " * 5000))
+    prepared = prepare(draft, Profile(), Bucket(), now=NOW)
     one, other = (prepared.payload([Recipient(number=number)], TRANSACTION_ID) for number in ("+64211", "+64212"))
+    assert len(one.chunks) == 3
     assert one.chunks[0] != other.chunks[0]
     assert [id(chunk) for chunk in one.chunks[1:]] == [id(chunk) for chunk in other.chunks[1:]]
 
