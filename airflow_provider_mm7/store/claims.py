@@ -5,30 +5,18 @@ Nothing is POSTed that is not committed here as ``sending`` first, with its Tran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
+from airflow_provider_mm7.store.base import CHUNK, Base, chunks
 from airflow_provider_mm7.store.batches import as_submission
-from airflow_provider_mm7.store.counts import Counts, insert_into
-from airflow_provider_mm7.store.matching import lock_messages, match_early
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.moves import count_move, record, take
 from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, SENDING, owner, submission
-from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
+from airflow_provider_mm7.store.text import clean
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
-
-#: From which states an answer may move a row. `accepted` has no way out; what was answered is not unknown any more.
-_ANSWERED = (State.ACCEPTED, State.REFUSED, State.RETRY, State.SUPPRESSED)
-_FROM: dict[State, frozenset[State]] = {
-    **dict.fromkeys(_ANSWERED, frozenset({State.SENDING, State.UNKNOWN})),
-    State.UNKNOWN: frozenset({State.SENDING}),
-    State.PLANNED: frozenset({State.SENDING}),
-}
-
-#: An acceptance that comes after the row was given back for sending still counts, if the row was not claimed since.
-_GIVEN_BACK = frozenset({State.PLANNED, State.RETRY})
 
 
 class Claims(Base):
@@ -50,50 +38,52 @@ class Claims(Base):
 
         :param limit: at most so many rows.
         :param lease_s: seconds after which the claim counts as abandoned when nobody can tell whether the owner lives.
-        :param transaction_id: makes a new TransactionID.
+        :param transaction_id: makes the part of a TransactionID that is new with each claim; the id of the row, or of
+            the first one of a group, follows it.
         :param group: so many rows share one TransactionID, for one SubmitReq with several recipients.
         """
+        return self.turn(batch_id, claimant, limit=limit, lease_s=lease_s, transaction_id=transaction_id, group=group)
 
-        def take(connection: sa.Connection) -> list[Submission]:
-            now = self._clock()
-            # SKIP LOCKED is PostgreSQL's; SQLite, which renders nothing here, has one writer at a time.
-            query = (
-                sa.select(submission)
-                .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before <= now)
-                .order_by(submission.c.not_before, submission.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            rows = connection.execute(query).all()
-            if not rows:
-                return []
-            _remember(connection, claimant, now)
-            changes = [
-                {"key": row.id, "transaction": transaction, "attempt": row.attempts + 1}
-                for part in chunks(rows, max(group, 1))
-                for transaction in [clean(transaction_id())]
-                for row in part
-            ]
-            connection.execute(
-                sa.update(submission)
-                .where(submission.c.id == sa.bindparam("key"))
-                .values(
-                    state=State.SENDING,
-                    transaction_id=sa.bindparam("transaction"),
-                    attempts=sa.bindparam("attempt"),
-                    owner_token=claimant.token,
-                    lease_until=now + timedelta(seconds=lease_s),
-                    message_id=None,
-                    status_code=None,
-                    status_text=None,
-                    updated_at=now,
-                ),
-                changes,
-            )
-            _count_move(connection, rows, State.SENDING)
-            return [_claimed(row, change) for row, change in zip(rows, changes, strict=True)]
+    def turn(
+        self,
+        batch_id: str,
+        claimant: Owner,
+        *,
+        settlements: Iterable[Settlement] = (),
+        limit: int,
+        lease_s: float,
+        transaction_id: Callable[[], str],
+        group: int = 1,
+    ) -> list[Submission]:
+        """Settle what was answered and claim what is sent next, in one commit.
 
-        return self._db.write(take)
+        An error may leave it open whether the commit took place. Settlements can be repeated then; claims that nobody
+        was told of are given back with :meth:`release`.
+
+        :param settlements: see :meth:`settle`.
+        :return: what was claimed; see :meth:`claim`.
+        """
+        wanted = {settlement.submission_id: settlement for settlement in settlements}
+
+        def work(connection: sa.Connection) -> list[Submission]:
+            now, counts = self._clock(), Counts()
+            if wanted:
+                record(connection, batch_id, wanted, counts, now=now)
+            taken = take(
+                connection,
+                batch_id,
+                claimant,
+                counts,
+                limit=limit,
+                lease_until=now + timedelta(seconds=lease_s),
+                transaction_id=transaction_id,
+                group=group,
+                now=now,
+            )
+            counts.apply(connection)
+            return taken
+
+        return self._db.write(work)
 
     def next_due(self, batch_id: str) -> datetime | None:
         """When the next row can be claimed: the past when one can be now, None when none will be by itself."""
@@ -172,32 +162,13 @@ class Claims(Base):
         if not wanted:
             return 0
 
-        def record(connection: sa.Connection) -> int:
-            now = self._clock()
-            lock_messages(connection, filter(None, (message_id_of(s) for s in wanted.values())))
-            query = (
-                sa.select(submission)
-                .where(submission.c.id.in_(sorted(wanted)), submission.c.batch_id == batch_id)
-                .order_by(submission.c.id)
-            )
-            rows = [
-                row
-                for row in connection.execute(query.with_for_update(key_share=True))
-                if _may_move(row, wanted[row.id])
-            ]
-            if not rows:
-                return 0
-            connection.execute(_SETTLE, [_settled(row.id, wanted[row.id], now, retry_after_s) for row in rows])
+        def work(connection: sa.Connection) -> int:
             counts = Counts()
-            for row in rows:
-                counts.remove(row.batch_id, row.state, row.delivery)
-                counts.add(row.batch_id, wanted[row.id].state, row.delivery)
-            accepted = {message_id_of(wanted[row.id]) for row in rows if wanted[row.id].state is State.ACCEPTED}
-            match_early(connection, {message_id for message_id in accepted if message_id}, counts)
+            changed = record(connection, batch_id, wanted, counts, now=self._clock(), retry_after_s=retry_after_s)
             counts.apply(connection)
-            return len(rows)
+            return changed
 
-        return self._db.write(record)
+        return self._db.write(work)
 
     def settle_abandoned(self, batch_id: str, *, is_alive: Callable[[Owner], bool | None]) -> int:
         """Turn what dead owners were sending into `unknown`.
@@ -289,81 +260,7 @@ class Claims(Base):
                 .where(submission.c.id.in_(ids))
                 .values(state=state, owner_token=None, lease_until=None, updated_at=self._clock(), **values)
             )
-        _count_move(connection, rows, state)
+        counts = Counts()
+        count_move(counts, rows, state)
+        counts.apply(connection)
         return len(rows)
-
-
-def _claimed(row: AnyRow, change: Mapping[str, Any]) -> Submission:
-    """Say what a claimed row is now, without reading it again."""
-    return Submission(
-        id=row.id,
-        batch_id=row.batch_id,
-        row=row.row_no,
-        recipient=row.recipient,
-        state=State.SENDING,
-        transaction_id=change["transaction"],
-        attempts=change["attempt"],
-        delivery=row.delivery or None,
-    )
-
-
-def message_id_of(settlement: Settlement) -> str | None:
-    """MessageID as it is stored. An empty one matches nothing."""
-    return identifier(settlement.message_id) if settlement.message_id else None
-
-
-_SETTLE = (
-    sa.update(submission)
-    .where(submission.c.id == sa.bindparam("key"))
-    .values(
-        state=sa.bindparam("new_state"),
-        message_id=sa.bindparam("message"),
-        status_code=sa.bindparam("code"),
-        status_text=sa.bindparam("said"),
-        not_before=sa.bindparam("due"),
-        updated_at=sa.bindparam("now"),
-        owner_token=None,
-        lease_until=None,
-    )
-)
-
-
-def _settled(key: int, settlement: Settlement, now: datetime, retry_after_s: float | None) -> dict[str, object]:
-    wait_s = retry_after_s if settlement.retry_after_s is None else settlement.retry_after_s
-    due = DUE_NOW
-    if settlement.state is State.RETRY:
-        due = NOT_BY_ITSELF if wait_s is None else now + timedelta(seconds=wait_s)
-    return {
-        "key": key,
-        "new_state": settlement.state,
-        "message": message_id_of(settlement),
-        "code": settlement.status_code,
-        "said": clean_or_none(settlement.status_text),
-        "due": due,
-        "now": now,
-    }
-
-
-def _may_move(row: AnyRow, settlement: Settlement) -> bool:
-    if settlement.transaction_id is not None and row.transaction_id != clean(settlement.transaction_id):
-        return False
-    if row.state in _FROM.get(settlement.state, frozenset()):
-        return True
-    named = settlement.transaction_id is not None and settlement.state is State.ACCEPTED
-    return named and row.state in _GIVEN_BACK
-
-
-def _remember(connection: sa.Connection, claimant: Owner, now: datetime) -> None:
-    statement = insert_into(connection.dialect.name, owner).values(
-        token=claimant.token, host=claimant.host, pid=claimant.pid, started=claimant.started, claimed_at=now
-    )
-    # Not an update: the claims of one process would wait for each other's commits.
-    connection.execute(statement.on_conflict_do_nothing())
-
-
-def _count_move(connection: sa.Connection, rows: Sequence[AnyRow], state: State) -> None:
-    counts = Counts()
-    for row in rows:
-        counts.remove(row.batch_id, row.state, row.delivery)
-        counts.add(row.batch_id, state, row.delivery)
-    counts.apply(connection)
