@@ -13,6 +13,7 @@ from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.families import admit
 from airflow_provider_mm7.store.tables import (
     CLAIMABLE,
     DUE_NOW,
@@ -90,14 +91,15 @@ class Batches(Base):
             )
         return self._db.read(lambda connection: [_batch(row) for row in connection.execute(query)])
 
-    def plan(self, batch_id: str, submissions: Iterable[NewSubmission]) -> int:
+    def plan(self, batch_id: str, submissions: Iterable[NewSubmission], *, family: str | None = None) -> int:
         """Add the rows that are missing. Those that are there keep their state.
 
         :param submissions: consumed in chunks, each committed for itself; planning again after a crash adds the rest.
+        :param family: names the batches that are parts of one sending; what another of them has or had is left out.
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        return sum(self._plan(batch_id, chunk) for chunk in chunks(submissions, CHUNK))
+        return sum(self._plan(batch_id, chunk, family) for chunk in chunks(submissions, CHUNK))
 
     def replan(
         self,
@@ -105,6 +107,7 @@ class Batches(Base):
         submissions: Iterable[NewSubmission],
         *,
         wanted: Callable[[Sequence[RowKey]], set[RowKey]] | None = None,
+        family: str | None = None,
     ) -> int:
         """Plan, and withdraw what is not sent and not asked for any more: a corrected list of recipients counts.
 
@@ -113,20 +116,21 @@ class Batches(Base):
         :param submissions: consumed in chunks.
         :param wanted: tells which of some (recipient key, row) are asked for, where whoever calls knows it without
             holding them all; None: they are collected from the submissions.
+        :param family: see :meth:`plan`.
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
         if wanted is None:
             submissions = list(submissions)
             wanted = {row_key(new) for new in submissions}.intersection
-        added = self.plan(batch_id, submissions)
+        added = self.plan(batch_id, submissions, family=family)
         after_id: int | None = 0
         while after_id is not None:
             step = partial(_withdraw, batch_id=batch_id, wanted=wanted, after_id=after_id)
             after_id = self._db.write(step)
         return added
 
-    def _plan(self, batch_id: str, chunk: Sequence[NewSubmission]) -> int:
+    def _plan(self, batch_id: str, chunk: Sequence[NewSubmission], family: str | None) -> int:
         now = self._clock()
         wanted: dict[tuple[str, int], str] = {}
         for new in chunk:
@@ -141,6 +145,10 @@ class Batches(Base):
                 )
             )
             missing = wanted.keys() - {(row.recipient_key, row.row_no) for row in present}
+            counts = Counts()
+            if missing and family is not None:
+                admitted = admit(connection, family, batch_id, (key for key, _ in missing), counts)
+                missing = {(key, row_no) for key, row_no in missing if key in admitted}
             if not missing:
                 return 0
             order = {key: place for place, key in enumerate(wanted)}
@@ -161,7 +169,6 @@ class Batches(Base):
                     for recipient_key, row_no in sorted(missing, key=order.__getitem__)
                 ],
             )
-            counts = Counts()
             counts.add(batch_id, State.PLANNED, n=len(missing))
             counts.apply(connection)
             return len(missing)

@@ -14,6 +14,7 @@ from airflow_provider_mm7.store.tables import (
     batch,
     batch_count,
     component,
+    family_member,
     inbound,
     owner,
     report,
@@ -139,6 +140,7 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
     ).all()
     if reports:
         return PruneCounts(reports=len(reports), report_events=_forget_reports(connection, reports))
+    connection.execute(sa.delete(family_member).where(family_member.c.batch_id == batch_id))
     connection.execute(sa.delete(batch_count).where(batch_count.c.batch_id == batch_id))
     connection.execute(sa.delete(batch).where(batch.c.batch_id == batch_id))
     return PruneCounts(batches=1)

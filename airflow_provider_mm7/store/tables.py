@@ -124,6 +124,16 @@ batch_count = sa.Table(
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 
+# Which of the batches that are parts of one sending has a number (see families.py).
+family_member = sa.Table(
+    "mm7_family_member",
+    metadata,
+    sa.Column("family", sa.Text, primary_key=True),
+    sa.Column("recipient_key", sa.Text, primary_key=True),
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), nullable=False),
+    sa.Index(None, "batch_id"),
+)
+
 owner = sa.Table(
     "mm7_owner",
     metadata,

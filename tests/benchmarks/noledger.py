@@ -39,7 +39,7 @@ class NoLedger(Store):
         self._planned[batch_id], self._total[batch_id], self._accepted[batch_id] = [], 0, 0
         return Batch(batch_id=batch_id, key=key, conn_id=conn_id, created_at=datetime.now(UTC))
 
-    def replan(self, batch_id: str, submissions: Iterable[NewSubmission], *, wanted: object = None) -> int:
+    def replan(self, batch_id: str, submissions: Iterable[NewSubmission], **_: object) -> int:
         # Taken from the end.
         self._planned[batch_id] = list(submissions)[::-1]
         self._total[batch_id] = len(self._planned[batch_id])

@@ -45,10 +45,20 @@ def upgrade() -> None:
     op.create_table(
         "mm7_rate", _text("conn_id"), _time("next_at"), sa.PrimaryKeyConstraint("conn_id", name="pk_mm7_rate")
     )
+    op.create_table(
+        "mm7_family_member",
+        _text("family"),
+        _text("recipient_key"),
+        _text("batch_id"),
+        sa.ForeignKeyConstraint(["batch_id"], ["mm7_batch.batch_id"], name="fk_mm7_family_member_batch_id"),
+        sa.PrimaryKeyConstraint("family", "recipient_key", name="pk_mm7_family_member"),
+    )
+    op.create_index("ix_mm7_family_member_batch_id", "mm7_family_member", ["batch_id"])
 
 
 def downgrade() -> None:
     for table in (
+        "mm7_family_member",
         "mm7_rate",
         "mm7_component",
         "mm7_aside",
