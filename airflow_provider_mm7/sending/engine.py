@@ -8,7 +8,6 @@ at any moment: a crash leaves no more than those in doubt.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 import uuid
@@ -20,29 +19,36 @@ from types import MappingProxyType
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from airflow_provider_mm7.exceptions import MM7Error, NotSent, OutcomeUnknown, StoreError, StoreUnavailable
+from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, StoreError, StoreUnavailable
 from airflow_provider_mm7.protocol import Payload, Verdict
+from airflow_provider_mm7.sending.breaker import Circuit
+from airflow_provider_mm7.sending.halt import Halt, never
 from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
 from airflow_provider_mm7.sending.owner import is_alive, this_process
+from airflow_provider_mm7.sending.pacer import Pace, Pacer
+from airflow_provider_mm7.sending.patience import Patience, Tries, default_patience
 from airflow_provider_mm7.sending.workers import Job, Workers
 from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission
 from airflow_provider_mm7.transport import MMSCClient
 
 #: Claimed by a single connection at once: enough to make a commit cheap, few enough to look up by hand.
 SINGLE_CONNECTION_CLAIM = 16
-#: Failures to reach the MMSC, one after another, after which the rest stays planned.
-UNREACHED_LIMIT = 3
 #: Seconds between looks at messages that another process is sending.
 OTHERS_POLL_S = 1.0
 #: Seconds that a claim outlives the longest possible exchange. A claim is renewed while its owner lives.
 LEASE_MARGIN_S = 30.0
 #: Seconds between looks at requests that are still in flight when the run is broken off.
 WIND_DOWN_POLL_S = 1.0
-#: Seconds between looks whether to stop, while a message waits for its moment.
-STOP_POLL_S = 0.5
+#: Seconds between looks for a probe or a retry that is due, while other requests are in flight.
+DUE_POLL_S = 0.5
+#: Seconds between looks for a row that another process holds just now.
+BUSY_POLL_S = 0.05
 #: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
 RECORD_ATTEMPTS = 5
 RECORD_PAUSE_S = 0.2
+
+#: What became of a group that was given back without a request.
+UNTRIED = Outcome(untried=True)
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +60,8 @@ def claim_bound(connections: int) -> int:
     return SINGLE_CONNECTION_CLAIM if connections == 1 else 2 * connections
 
 
-def never() -> bool:
-    """Tell that nobody wants it to stop."""
-    return False
-
-
 def ignore(settlements: Sequence[Settlement]) -> None:
     """Take no interest in what was settled."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How fast a connection may send.
-
-    :ivar conn_id: what shares the rate.
-    :ivar rate_per_s: messages a second, each recipient counted.
-    """
-
-    conn_id: str
-    rate_per_s: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +72,7 @@ class Engine:
     :ivar group_size: recipients in one SubmitReq.
     :ivar overrides: the connection's verdicts per status code.
     :ivar pace: the connection's rate, shared by all who send over it; None: as fast as it goes.
+    :ivar patience: how long it waits for an MMSC that takes nothing now.
     :ivar resend_unknown: whether messages that a former run left in doubt are sent again.
     :ivar settled: told in the caller's thread what each commit recorded.
     :ivar stopped: asked before each request; once true, nothing more is sent. It may become true in a signal handler.
@@ -94,22 +84,31 @@ class Engine:
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     pace: Pace | None = None
+    patience: Patience = field(default_factory=default_patience)
     resend_unknown: bool = False
     settled: Callable[[Sequence[Settlement]], None] = ignore
     stopped: Callable[[], bool] = never
     _owner: Owner = field(default_factory=this_process)
-    _halt: threading.Event = field(default_factory=threading.Event)
-    _halted_by: MM7Error | None = None
-    _unreached: int = 0
-    _doubtful: int = 0
+    _halt: Halt = field(init=False)
+    _circuit: Circuit = field(init=False)
+    _tries: Tries = field(init=False)
+    _pacer: Pacer | None = field(init=False, default=None)
     _renew_at: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        connections = self.client.endpoint.max_connections
+        self._halt = Halt(self.stopped)
+        self._circuit = Circuit(self.patience, doubt_limit=claim_bound(connections))
+        self._tries = Tries(self.patience)
+        if self.pace is not None:
+            self._pacer = Pacer(self.store, self.pace, group_size=self.group_size, halt=self._halt)
 
     def run(self, batch_id: str) -> MM7Error | None:
         """Send everything that the batch has planned or may try again.
 
-        Returns when nothing is left to send, or when going on would only hammer an MMSC that takes nothing. Messages
-        that another live process is sending under the same key are waited for, within their lease.
+        Returns when nothing is left to send, or when the MMSC took nothing for longer than a task should wait. What it
+        does not take now is tried again when it is due. Messages that another live process is sending under the same
+        key are waited for, within their lease.
 
         :return: the error for which it stopped early, or None.
         :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
@@ -118,21 +117,17 @@ class Engine:
         self.store.requeue_retries(batch_id)
         self._send(batch_id)
         deadline = time.monotonic() + self.lease_s
-        while not self._halting and self.store.summary(batch_id).sending and time.monotonic() < deadline:
-            self._halt.wait(OTHERS_POLL_S)
+        while not self._halt and self.store.summary(batch_id).sending and time.monotonic() < deadline:
+            self._halt.wait_until(time.monotonic() + OTHERS_POLL_S)
             self._recover(batch_id)
             self._send(batch_id)
-        return self._halted_by
+        return self._circuit.halted_by
 
     def _recover(self, batch_id: str) -> None:
         """Take over what a dead process left behind."""
         self.store.settle_abandoned(batch_id, is_alive=is_alive)
         if self.resend_unknown:
             self.store.requeue_unknown(batch_id)
-
-    @property
-    def _halting(self) -> bool:
-        return self._halt.is_set() or self.stopped()
 
     @property
     def lease_s(self) -> float:
@@ -158,13 +153,27 @@ class Engine:
         pause_s = self.lease_s / 3
         self._renew_at = time.monotonic() + pause_s
         while True:
-            self._hand_over(self._claim(batch_id, bound - workers.load), workers)
-            if not workers.jobs:
+            self._claim(batch_id, bound - workers.load, workers)
+            if workers.jobs:
+                uneventful = self._circuit.closed and not self._tries
+                self._settle(batch_id, workers.wait(pause_s if uneventful else DUE_POLL_S), workers)
+            elif not self._wait_for_due(batch_id):
                 return
-            self._settle(batch_id, workers.wait(pause_s), workers)
             if time.monotonic() >= self._renew_at:
                 self._renew_at = time.monotonic() + pause_s
                 self._renew(batch_id)
+
+    def _wait_for_due(self, batch_id: str) -> bool:
+        """Wait, with nothing in flight, for the next probe or retry; tell whether there is any."""
+        due = self.store.next_due(batch_id)
+        if due is None:
+            return False
+        now = time.monotonic()
+        moment = max(now + (due - datetime.now(UTC)).total_seconds(), self._circuit.probe_at or 0.0)
+        # Beyond that is none of ours.
+        if moment - now > self.patience.longest_wait_s + self.patience.longest_pause_s:
+            return False
+        return self._halt.wait_until(max(moment, now + BUSY_POLL_S))
 
     def _renew(self, batch_id: str) -> None:
         """Keep others from taking our claims for abandoned; the next turn comes long before they could."""
@@ -204,9 +213,13 @@ class Engine:
             yield from page
             after_id = page[-1].id
 
-    def _claim(self, batch_id: str, room: int) -> list[list[Submission]]:
-        if self._halting or room <= 0:
-            return []
+    def _claim(self, batch_id: str, room: int, workers: Workers) -> None:
+        """Hand to the workers what may leave now: all there is room for, or one probe of an MMSC that is down."""
+        probe = not self._circuit.closed
+        if probe:
+            room = min(room, self.group_size) if self._circuit.wants_probe else 0
+        if room <= 0 or self._halt:
+            return
         claimed = self.store.claim(
             batch_id,
             self._owner,
@@ -215,47 +228,26 @@ class Engine:
             transaction_id=_new_transaction_id,
             group=self.group_size,
         )
-        return [list(group) for _, group in groupby(claimed, key=lambda item: item.transaction_id)]
-
-    def _hand_over(self, groups: Sequence[list[Submission]], workers: Workers) -> None:
-        """Give groups to the workers, each with the moment from which the connection's rate lets it leave."""
-        if not groups:
-            return
-        due, step = 0.0, 0.0
-        if self.pace is not None:
-            first = self.store.reserve(self.pace.conn_id, slots=sum(map(len, groups)), rate_per_s=self.pace.rate_per_s)
-            due = time.monotonic() + (first - datetime.now(UTC)).total_seconds()
-            step = 1 / self.pace.rate_per_s
-        for group in groups:
-            workers.put(group, due=due)
-            due += step * len(group)
-
-    def _wait_until(self, due: float) -> None:
-        while not self._halting and (left := due - time.monotonic()) > 0:
-            # In steps: `stopped` may become true in a signal handler, which can wake nobody.
-            self._halt.wait(min(left, STOP_POLL_S))
+        if probe and claimed:
+            self._circuit.begin_probe()
+        for _, group in groupby(claimed, key=lambda item: item.transaction_id):
+            workers.put(list(group), probe=probe)
 
     def _exchange(self, job: Job) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
-        self._wait_until(job.due)
-        if self._halting:
-            return Outcome(untried=True)
-        outcome = self._try(job.group)
-        with self._lock:
-            self._unreached = self._unreached + 1 if isinstance(outcome.failure, NotSent) else 0
-            self._doubtful = self._doubtful + 1 if isinstance(outcome.failure, OutcomeUnknown) else 0
-            if not self._halt.is_set() and (outcome.halts or self._hammering):
-                self._halted_by = outcome.failure
-                self._halt.set()
+        outcome = self._try(job)
+        if self._circuit.learn(outcome, probe=job.probe):
+            self._halt.set()
         return outcome
 
-    @property
-    def _hammering(self) -> bool:
-        """Whether going on would only hammer an MMSC that takes nothing, or put every other message in doubt too."""
-        doubt_limit = claim_bound(self.client.endpoint.max_connections)
-        return self._unreached >= UNREACHED_LIMIT or self._doubtful >= doubt_limit
+    def _barred(self, job: Job) -> bool:
+        """Whether a request may not leave (any more)."""
+        return bool(self._halt) or not (self._circuit.closed or job.probe)
 
-    def _try(self, group: Sequence[Submission]) -> Outcome:
+    def _try(self, job: Job) -> Outcome:
+        if self._barred(job):
+            return UNTRIED
+        group = job.group
         transaction_id = group[0].transaction_id or _new_transaction_id()
         try:
             payload = self.compose(group, transaction_id)
@@ -263,6 +255,11 @@ class Engine:
             return failed(
                 group, exc if isinstance(exc, MM7Error) else MM7Error(f"composing failed: {type(exc).__name__}")
             )
+        try:
+            if self._pacer is not None and not self._pacer.wait(len(group), unless=lambda: self._barred(job)):
+                return UNTRIED
+        except StoreError as exc:
+            return Outcome(untried=True, failure=exc, halts=True)
         try:
             return read_outcome(group, self.client.exchange(payload, transaction_id=transaction_id), self.overrides)
         except MM7Error as exc:
@@ -276,13 +273,13 @@ class Engine:
     def _settle(self, batch_id: str, jobs: Sequence[Job], workers: Workers) -> None:
         """Record what was answered, in one commit; hand over again, one recipient at a time, what must be split."""
         outcomes = [(job.group, job.outcome) for job in jobs if job.outcome is not None]
-        self._record(batch_id, [item for _, outcome in outcomes for item in outcome.settlements])
+        self._record(batch_id, [item for _, outcome in outcomes for item in self._tries.postpone(outcome)])
         if untried := [item.id for group, outcome in outcomes if outcome.untried for item in group]:
             self.store.release(untried, self._owner)
         for group, outcome in outcomes:
             if outcome.split:
-                singles = self.store.split(batch_id, group, transaction_id=_new_transaction_id)
-                self._hand_over([[single] for single in singles], workers)
+                for single in self.store.split(batch_id, group, transaction_id=_new_transaction_id):
+                    workers.put([single])
         workers.drop(jobs)
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:

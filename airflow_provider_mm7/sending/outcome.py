@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_mm7.exceptions import (
     AnswerMismatch,
@@ -13,6 +13,7 @@ from airflow_provider_mm7.exceptions import (
     NotSent,
     OutcomeUnknown,
     RecipientError,
+    RetryableStatusError,
 )
 from airflow_provider_mm7.protocol import (
     Envelope,
@@ -21,6 +22,7 @@ from airflow_provider_mm7.protocol import (
     Status,
     SubmitRsp,
     Verdict,
+    mask,
     number_key,
     status_text,
     verdict,
@@ -31,10 +33,16 @@ from airflow_provider_mm7.store import Settlement, State, Submission
 _FAULT_STATUS = {"client": 2000, "server": 3000, "versionmismatch": 4002, "mustunderstand": 4001}
 _BETWEEN_WORDS = re.compile(r"[\s,;]+")
 _DIGITS = re.compile(r"[0-9]+")
-#: Errors that tell nothing of the next message.
-_OF_THIS_MESSAGE = (NotSent, OutcomeUnknown, RecipientError, MediaUnavailable)
+#: Errors that pass by themselves.
+_PASSING = (NotSent, MediaUnavailable)
+#: Errors after which the next message may fare better.
+_GOING_ON = (*_PASSING, OutcomeUnknown, RecipientError)
 #: Text columns of the ledger hold what a person needs, not a peer's essay.
 MAX_STATUS_TEXT = 500
+#: Characters of a peer's text in an error.
+MAX_QUOTED = 200
+#: What looks like a phone number, blanks and dashes between its digits too.
+_NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,9 @@ class Outcome:
     :ivar settlements: one a submission; empty when the group must be split.
     :ivar untried: whether the group was given back without a request.
     :ivar split: whether to submit the group's recipients one at a time (status 3003).
-    :ivar failure: the error below MM7, when there was one.
+    :ivar failure: why the group is neither accepted nor refused by the MMSC, or may have been accepted; None when the
+        MMSC took it or refused it for good.
+    :ivar passing: whether the failure passes by itself: the same group may be sent later.
     :ivar halts: whether every other message would fail in the same way, so that sending stops.
     """
 
@@ -52,6 +62,7 @@ class Outcome:
     untried: bool = False
     split: bool = False
     failure: MM7Error | None = None
+    passing: bool = False
     halts: bool = False
 
 
@@ -72,7 +83,7 @@ def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Map
         case Verdict.SPLIT if len(group) > 1:
             return Outcome(split=True)
         case Verdict.RETRY:
-            return _all(group, State.RETRY, status)
+            return replace(_all(group, State.RETRY, status), failure=_not_now(status), passing=True)
         case Verdict.PERMANENT | Verdict.SPLIT:
             return _all(group, State.REFUSED, status)
 
@@ -100,11 +111,29 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
         state = State.UNKNOWN
     elif isinstance(error, RecipientError):
         state = State.REFUSED
-    return Outcome(
-        settlements=_all(group, state, text=str(error)).settlements,
+    return replace(
+        _all(group, state, text=str(error)),
         failure=error,
+        passing=isinstance(error, _PASSING),
         # A closed door, a message that cannot be composed, answers that are mixed up: the next one fares no better.
-        halts=isinstance(error, AnswerMismatch) or not isinstance(error, _OF_THIS_MESSAGE),
+        halts=isinstance(error, AnswerMismatch) or not isinstance(error, _GOING_ON),
+    )
+
+
+def quote(text: str | None) -> str | None:
+    """Make a peer's text fit for one line of a log: some quote the recipient, and a line break could forge a line."""
+    if not text:
+        return None
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return _NUMBER.sub(lambda match: mask(match[0]), line)[:MAX_QUOTED]
+
+
+def _not_now(status: Status) -> RetryableStatusError:
+    told = quote(status.status_text) or status_text(status.status_code)
+    return RetryableStatusError(
+        f"the MMSC takes nothing now: status {status.status_code} {told}",
+        status_code=status.status_code,
+        status_text=told,
     )
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_mm7.exceptions import AnswerMismatch, MM7Error, NotSent, OutcomeUnknown
+from airflow_provider_mm7.exceptions import (
+    AnswerMismatch,
+    MediaUnavailable,
+    MM7Error,
+    NotSent,
+    OutcomeUnknown,
+    RetryableStatusError,
+    StoreUnavailable,
+)
 from airflow_provider_mm7.protocol import mask
+from airflow_provider_mm7.sending.outcome import quote
 from airflow_provider_mm7.store import BatchSummary, State, Submission
 
 #: Messages listed in a result; more would make XCom a data store.
 MAX_LISTED_MESSAGES = 1_000
 #: Masked numbers named in an error.
 MAX_NAMED_NUMBERS = 5
-#: Characters of a peer's text in an error.
-MAX_QUOTED = 200
-
-#: What looks like a phone number, blanks and dashes between its digits too.
-_NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,14}")
 #: States that a failure is about.
 PROBLEM_STATES = (State.UNKNOWN, State.SENDING, State.REFUSED, State.RETRY)
+#: Errors that ended a run, and need not end the next one.
+_PASSING = (NotSent, OutcomeUnknown, RetryableStatusError, MediaUnavailable, StoreUnavailable)
 
 
 class FailOn(StrEnum):
@@ -132,7 +137,7 @@ def find_failure(result: SendResult, *, fail_on: FailOn, on_unknown: OnUnknown) 
 
 
 def _worth_repeating(error: MM7Error) -> bool:
-    return isinstance(error, (NotSent, OutcomeUnknown)) and not isinstance(error, AnswerMismatch)
+    return isinstance(error, _PASSING) and not isinstance(error, AnswerMismatch)
 
 
 def _numbers(messages: Iterable[Submission], *states: State) -> str:
@@ -147,16 +152,8 @@ def _told(messages: Sequence[Submission], state: State) -> str:
         (message.status_code, message.status_text) for message in messages if message.state is state
     ).most_common(3)
     told = [
-        f"{' '.join(str(item) for item in (code, _quote(text)) if item is not None) or 'no answer'}: "
+        f"{' '.join(str(item) for item in (code, quote(text)) if item is not None) or 'no answer'}: "
         + _numbers((m for m in messages if (m.status_code, m.status_text) == (code, text)), state)
         for (code, text), _ in answers
     ]
     return f" ({'; '.join(told)})" if told else ""
-
-
-def _quote(text: str | None) -> str | None:
-    """Make a peer's text fit for one line of a log: some quote the recipient, and a line break could forge a line."""
-    if not text:
-        return None
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return _NUMBER.sub(lambda match: mask(match[0]), line)[:MAX_QUOTED]

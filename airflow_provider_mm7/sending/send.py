@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict, number_key
-from airflow_provider_mm7.sending.engine import Engine, Pace, never
+from airflow_provider_mm7.sending.engine import Engine
+from airflow_provider_mm7.sending.halt import never
+from airflow_provider_mm7.sending.pacer import Pace
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
 from airflow_provider_mm7.store import NewSubmission, Origin, Store, Submission

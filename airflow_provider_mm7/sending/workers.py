@@ -15,11 +15,11 @@ from airflow_provider_mm7.store import Submission
 class Job:
     """Submissions of one request, and what became of it; None until it has ended.
 
-    :ivar due: not to be sent before this moment of the monotonic clock (seconds).
+    :ivar probe: whether it is to show if an MMSC that took nothing takes messages again.
     """
 
     group: list[Submission]
-    due: float = 0.0
+    probe: bool = False
     outcome: Outcome | None = None
 
 
@@ -52,9 +52,9 @@ class Workers:
         """Whether a thread runs."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def put(self, group: list[Submission], *, due: float = 0.0) -> None:
+    def put(self, group: list[Submission], *, probe: bool = False) -> None:
         """Hand over a group; a thread is started for it while there are fewer than allowed."""
-        job = Job(group, due)
+        job = Job(group, probe)
         self.jobs.append(job)
         self._todo.put(job)
         if len(self._threads) < self._most:

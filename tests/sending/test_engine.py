@@ -9,9 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -29,74 +27,16 @@ from airflow_provider_mm7.exceptions import (
     StoreUnavailable,
 )
 from airflow_provider_mm7.protocol import Payload, Verdict, dump
-from airflow_provider_mm7.sending import Draft, OnUnknown, Prepared, Profile, SendResult, claim_bound, prepare, send
+from airflow_provider_mm7.sending import OnUnknown, SendResult, claim_bound
 from airflow_provider_mm7.sending import engine as engine_module
-from airflow_provider_mm7.sending.engine import UNREACHED_LIMIT
+from airflow_provider_mm7.sending.patience import PROBES, TRIES, UNREACHED_LIMIT
 from airflow_provider_mm7.sending.workers import Workers
 from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, Submission, open_store
-from airflow_provider_mm7.transport import Endpoint, MMSCClient
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
-from tests.support.scripted import Exchange, free_port
+from tests.support.scripted import free_port
+from tests.support.sending import client, hold, message, numbers, run, states
 
 NOW = datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)
-
-
-class NoMedia:
-    """A media source for messages of text alone."""
-
-    def fetch(self, uri: str, *, limit: int) -> object:
-        raise AssertionError(uri)
-
-
-def numbers(count: int) -> tuple[str, ...]:
-    return tuple(f"+6421{index:07d}" for index in range(1, count + 1))
-
-
-def message(to: tuple[str, ...], *, per_request: int = 1, number_format: str = "plus") -> Prepared:
-    draft = Draft(to=to, subject="s", text=("hello",))
-    profile = Profile(recipients_per_request=per_request, number_format=number_format)
-    return prepare(draft, profile, NoMedia(), now=NOW)  # type: ignore[arg-type]
-
-
-@contextmanager
-def client(url: str, **settings: object) -> Iterator[MMSCClient]:
-    endpoint = Endpoint(**{"url": url, "connect_timeout_s": 5, "read_timeout_s": 5, **settings})  # type: ignore[arg-type]
-    with MMSCClient(endpoint) as opened:
-        yield opened
-
-
-def run(
-    store: Store,
-    url: str,
-    to: tuple[str, ...],
-    *,
-    key: str = "k",
-    per_request: int = 1,
-    number_format: str = "plus",
-    on_unknown: OnUnknown = OnUnknown.HOLD,
-    overrides: dict[int, Verdict] | None = None,
-    on_batch: Callable[[str], None] | None = None,
-    stopped: Callable[[], bool] | None = None,
-    rate_per_s: float | None = None,
-    **settings: object,
-) -> SendResult:
-    with client(url, **settings) as mmsc_client:
-        return send(
-            message(to, per_request=per_request, number_format=number_format),
-            store=store,
-            client=mmsc_client,
-            key=key,
-            conn_id="mm7_default",
-            on_unknown=on_unknown,
-            overrides=overrides,
-            on_batch=on_batch,
-            stopped=stopped,
-            rate_per_s=rate_per_s,
-        )
-
-
-def states(result: SendResult) -> Counter[str]:
-    return Counter(str(item.state) for item in result.messages)
 
 
 def test_each_recipient_gets_one_message_and_its_message_id_is_recorded(store: Store) -> None:
@@ -167,7 +107,7 @@ def test_the_status_decides(store: Store, code: int, state: str) -> None:
         result = run(store, centre.url, numbers(1))
     (sent,) = result.messages
     assert (sent.state, sent.status_code, sent.status_text) == (state, code, "told so")
-    assert len(centre.received) == 1
+    assert len(centre.received) == (TRIES if state == "retry" else 1)
 
 
 def test_the_connection_overrides_the_verdict(store: Store) -> None:
@@ -189,53 +129,7 @@ def test_a_retry_sends_only_what_may_be_sent(store: Store) -> None:
         result = run(store, centre.url, numbers(3))
     assert centre.numbers == [third]
     assert states(result) == {"accepted": 2, "refused": 1}
-    assert {item.recipient: item.attempts for item in result.messages} == {first: 1, second: 1, third: 2}
-
-
-def hold(peer: Exchange) -> None:
-    """Answer nothing until the test ends."""
-    peer.server.released.wait(20)
-
-
-class TestRate:
-    RATE = 40.0
-
-    def test_the_rate_holds_over_all_tasks_of_a_connection(self, store: Store) -> None:
-        arrived: list[float] = []
-
-        def answer(received: Received) -> Answer:
-            arrived.append(time.monotonic())
-            return accept(received)
-
-        with mmsc(answer) as centre:
-            started = time.monotonic()
-            threads = [
-                threading.Thread(
-                    target=run, args=(store, centre.url, numbers(12)), kwargs={"key": key, "rate_per_s": self.RATE}
-                )
-                for key in ("one", "two")
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        # None before its moment, however late a busy machine is with some of them. The two clocks may differ a little.
-        assert len(arrived) == 24
-        for place, moment in enumerate(sorted(arrived)):
-            assert moment - started >= place / self.RATE - 0.01
-
-    def test_a_group_takes_a_moment_for_each_recipient(self, store: Store) -> None:
-        with mmsc() as centre:
-            started = time.monotonic()
-            result = run(store, centre.url, numbers(12), per_request=4, rate_per_s=self.RATE)
-        assert time.monotonic() - started >= 8 / self.RATE
-        assert states(result) == {"accepted": 12}
-
-    def test_what_waits_for_its_moment_does_not_leave_once_it_is_stopped(self, store: Store) -> None:
-        with mmsc() as centre:
-            result = run(store, centre.url, numbers(5), rate_per_s=0.001, stopped=lambda: bool(centre.received))
-            assert len(centre.received) == 1
-        assert (result.summary.accepted, result.summary.planned) == (1, 4)
+    assert {item.recipient: item.attempts for item in result.messages} == {first: 1, second: 1, third: TRIES + 1}
 
 
 class TestGroups:
@@ -300,7 +194,7 @@ class TestHalting:
         result = run(store, f"http://127.0.0.1:{free_port()}/", numbers(500), max_connections=1)
         assert isinstance(result.halted_by, NotSent)
         assert result.summary.planned == 500
-        assert sum(item.attempts for item in store.submissions(result.summary.batch_id)) == UNREACHED_LIMIT
+        assert sum(item.attempts for item in store.submissions(result.summary.batch_id)) == UNREACHED_LIMIT + PROBES
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(500))) == {"accepted": 500}
 
@@ -341,19 +235,6 @@ class TestHalting:
             assert len(centre.received) == 1
         assert isinstance(result.halted_by, AnswerMismatch)
         assert (result.summary.unknown, result.summary.planned, result.summary.accepted) == (1, 99, 0)
-
-    def test_a_throttled_message_among_others_does_not_stop_them(self, store: Store) -> None:
-        throttled = numbers(20)[3]
-
-        def answer(received: Received) -> Answer:
-            if throttled in received.recipients:
-                return "429 Too Many Requests", b"", {"Retry-After": "1"}
-            return accept(received)
-
-        with mmsc(answer) as centre:
-            result = run(store, centre.url, numbers(20))
-        assert states(result) == {"accepted": 19, "retry": 1}
-        assert result.halted_by is None
 
 
 class Terminated(BaseException):

@@ -15,6 +15,7 @@ from airflow_provider_mm7.exceptions import (
     NotAnMM7Server,
     OutcomeUnknown,
     RecipientError,
+    RetryableStatusError,
     ThrottledOrDown,
 )
 from airflow_provider_mm7.protocol import (
@@ -74,7 +75,8 @@ def test_each_code_of_a_submit_rsp(code: int, state: str) -> None:
     assert (settled.state, settled.status_code, settled.status_text) == (state, code, "said")
     assert settled.transaction_id == "t1"
     assert settled.message_id == ("m1" if state == "accepted" else None)
-    assert (outcome.failure, outcome.halts, outcome.split) == (None, False, False)
+    assert (outcome.halts, outcome.split, outcome.passing) == (False, False, state == "retry")
+    assert (outcome.failure is None) == (state != "retry")
 
 
 @pytest.mark.parametrize("code", [code for code, state in TABLE.items() if state != "accepted"])
@@ -180,24 +182,35 @@ class TestPartialSuccess:
 
 
 @pytest.mark.parametrize(
-    ("error", "state", "halts"),
+    ("error", "state", "then"),
     [
-        (ConnectFailed("refused"), "retry", False),
-        (ThrottledOrDown("429", http_status=429), "retry", False),
-        (AccessDenied("401", http_status=401), "retry", True),
-        (NotAnMM7Server("404", http_status=404), "retry", True),
-        (OutcomeUnknown("lost"), "unknown", False),
-        (AnswerMismatch("mixed up"), "unknown", True),
-        (ConnectionConfigError("headers", "unusable", "Mend it"), "retry", True),
-        (InputError("subject", "unusable", "Mend it"), "retry", True),
-        (RecipientError("media", "pictures/7.gif is not there", "Put it there"), "refused", False),
-        (MediaUnavailable("s3 did not answer", source="s3://b/k"), "retry", False),
-        (MM7Error("composing failed: KeyError"), "retry", True),
+        (ConnectFailed("refused"), "retry", "passes"),
+        (ThrottledOrDown("429", http_status=429), "retry", "passes"),
+        (AccessDenied("401", http_status=401), "retry", "halts"),
+        (NotAnMM7Server("404", http_status=404), "retry", "halts"),
+        (OutcomeUnknown("lost"), "unknown", "goes on"),
+        (AnswerMismatch("mixed up"), "unknown", "halts"),
+        (ConnectionConfigError("headers", "unusable", "Mend it"), "retry", "halts"),
+        (InputError("subject", "unusable", "Mend it"), "retry", "halts"),
+        (RecipientError("media", "pictures/7.gif is not there", "Put it there"), "refused", "goes on"),
+        (MediaUnavailable("s3 did not answer", source="s3://b/k"), "retry", "passes"),
+        (MM7Error("composing failed: KeyError"), "retry", "halts"),
     ],
 )
-def test_what_fails_below_mm7(error: MM7Error, state: str, halts: bool) -> None:
+def test_what_fails_below_mm7(error: MM7Error, state: str, then: str) -> None:
     outcome = failed(group(2), error)
     assert states(outcome) == [state, state]
     assert {item.status_text for item in outcome.settlements} == {str(error)}
     assert {item.status_code for item in outcome.settlements} == {None}
-    assert (outcome.failure, outcome.halts) == (error, halts)
+    assert outcome.failure is error
+    assert (outcome.passing, outcome.halts) == (then == "passes", then == "halts")
+
+
+def test_a_status_that_passes_is_told_without_the_number_that_it_quotes() -> None:
+    status = Status(status_code=4006, status_text="no service for +64 21 123 4567\nnow")
+    failure = judge(RSErrorRsp(status=status)).failure
+    assert isinstance(failure, RetryableStatusError)
+    assert failure.status_code == 4006
+    assert "4006 no service for" in str(failure)
+    assert "4567" not in str(failure) + failure.status_text
+    assert "\n" not in str(failure)

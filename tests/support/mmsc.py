@@ -34,9 +34,15 @@ Answer = Message | tuple[str, bytes, dict[str, str]] | Callable[[Exchange], None
 
 @dataclass
 class MMSC:
-    """Answers with ``answer(received)``; by default every message is accepted."""
+    """Answers with ``answer(received)``; by default every message is accepted.
+
+    The next ``cut`` requests are reset when their head was read, before their body.
+    """
 
     answer: Callable[[Received], Answer]
+    cut: int = 0
+    #: Requests that were begun, those cut included.
+    posts: int = 0
     received: list[Received] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
@@ -49,6 +55,12 @@ class MMSC:
 
     def serve(self, peer: Exchange) -> None:
         while True:
+            if self.cut:
+                self.cut -= 1
+                self.posts += 1
+                peer.read_head()
+                peer.reset()
+                return
             request = peer.read()
             if len(request.body) < int(request.header("Content-Length") or 0) or not request.head:
                 # The client went away, or died in the middle of its request.
@@ -58,6 +70,7 @@ class MMSC:
             received = Received(envelope, tuple(item.value for item in envelope.message.recipients.all), request.body)
             with self.lock:
                 self.received.append(received)
+                self.posts += 1
             answer = self.answer(received)
             if isinstance(answer, Message):
                 body = protocol.dump(answer, transaction_id=envelope.transaction_id).body
@@ -91,9 +104,9 @@ def status(code: int, text: str = "no", details: str | None = None) -> Callable[
 
 
 @contextmanager
-def mmsc(answer: Callable[[Received], Answer] = accept) -> Iterator[MMSC]:
+def mmsc(answer: Callable[[Received], Answer] = accept, *, cut: int = 0, port: int = 0) -> Iterator[MMSC]:
     """Run an MMSC for the length of a ``with`` block."""
-    centre = MMSC(answer)
-    with scripted(centre.serve) as server:
+    centre = MMSC(answer, cut)
+    with scripted(centre.serve, port=port) as server:
         centre.url, centre.server = server.url, server
         yield centre

@@ -90,9 +90,11 @@ class ScriptedServer:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     released: threading.Event = field(default_factory=threading.Event)
+    #: 0: any that is free.
+    wanted_port: int = 0
 
     def __post_init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", self.wanted_port))
         self._threads: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
@@ -139,9 +141,9 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+def scripted(script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[ScriptedServer]:
     """Run a scripted server for the length of a ``with`` block."""
-    server = ScriptedServer(script, tls)
+    server = ScriptedServer(script, tls, wanted_port=port)
     try:
         yield server
     finally:
