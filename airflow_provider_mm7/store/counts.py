@@ -8,6 +8,7 @@ whoever waits for a counter row holds no lock that the other could want, and the
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -46,6 +47,7 @@ def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Ins
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
+@cache
 def _upsert(dialect: str) -> sqlite.Insert | postgresql.Insert:
     statement = insert_into(dialect, batch_count)
     return statement.on_conflict_do_update(

@@ -170,12 +170,18 @@ def lock_messages(connection: sa.Connection, message_ids: Iterable[str]) -> None
     lock_names(connection, {zlib.crc32(message_id.encode()) % _LOCKS for message_id in message_ids})
 
 
+_EARLY: Final = (
+    sa.select(report.c.message_id)
+    .where(report.c.message_id.in_(sa.bindparam("message_ids", expanding=True)), report.c.batch_id.is_(None))
+    .distinct()
+)
+
+
 def match_early(connection: sa.Connection, message_ids: set[str], counts: Counts) -> None:
     """Apply reports that came before the acceptance. The MessageIDs must be locked."""
     if not message_ids:
         return
-    early = sa.select(report.c.message_id).where(report.c.message_id.in_(message_ids), report.c.batch_id.is_(None))
-    found = set(connection.scalars(early.distinct()))
+    found = set(connection.scalars(_EARLY, {"message_ids": sorted(message_ids)}))
     if found:
         board = Board(connection, found)
         board.match()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -203,8 +204,11 @@ def _may_move(row: AnyRow, settlement: Settlement) -> bool:
 
 
 def _remember(connection: sa.Connection, claimant: Owner, now: datetime) -> None:
-    statement = insert_into(connection.dialect.name, owner).values(
-        token=claimant.token, host=claimant.host, pid=claimant.pid, started=claimant.started, claimed_at=now
-    )
+    known = {"host": claimant.host, "pid": claimant.pid, "started": claimant.started}
+    connection.execute(_add_owner(connection.dialect.name), {"token": claimant.token, **known, "claimed_at": now})
+
+
+@cache
+def _add_owner(dialect: str) -> sa.Insert:
     # Not an update: the claims of one process would wait for each other's commits.
-    connection.execute(statement.on_conflict_do_nothing())
+    return insert_into(dialect, owner).on_conflict_do_nothing()
