@@ -16,12 +16,13 @@ REPORTS := build/reports
 # Nothing here may read or write the Airflow of whoever runs it.
 export AIRFLOW_HOME := $(CURDIR)/build/airflow
 
-.PHONY: help venv demo test test-all lint format docs clean
+.PHONY: help venv demo test test-all bench lint format docs clean
 
 help:
 	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
 	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
 	@echo "make test-all  the suite on every supported Airflow"
+	@echo "make bench     how fast it is, against other ways to send; about 15 minutes (SUITE=name,... or all; ROUNDS=5)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make docs      the documentation, warnings are errors"
 	@echo "make clean     remove what the other targets made"
@@ -50,6 +51,10 @@ test: $(INSTALLED)
 test-all:
 	$(MAKE) test AIRFLOW=3.3
 	$(MAKE) test AIRFLOW=3.2
+
+# Its exit status does not tell whether targets are met: figures of a busy machine say nothing.
+bench: $(INSTALLED)
+	@$(BIN)/python -m tests.benchmarks run $(if $(SUITE),--suite $(SUITE)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

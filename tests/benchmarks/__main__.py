@@ -1,74 +1,125 @@
-"""``python -m tests.benchmarks``: what ``make bench`` runs, and single comparisons by hand."""
+"""``python -m tests.benchmarks``: ways to send, run alternately, each in a process of its own."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack
-from itertools import count
+import time
+import traceback
+from pathlib import Path
 
-from tests.benchmarks.processes import ROOT, SinkProcess
-from tests.benchmarks.rounds import Arena, Contender
+from tests.benchmarks import machine
+from tests.benchmarks.bench import ROUNDS, Bench, Suite
+from tests.benchmarks.report import table, write
+from tests.benchmarks.rounds import Contender, tell
+from tests.benchmarks.suites import SUITES
 
 
 def main(arguments: list[str]) -> int:
+    """Run suites, or one comparison by hand. Ends with 0 whether or not targets are met, with 1 where nothing could be
+    measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
-    sending = commands.add_parser("sending", help="compare ways to send")
+    run = commands.add_parser("run", help="run suites and hold them against their targets")
+    names = ", ".join(f"{suite.name}{' (heavy)' if suite.heavy else ''}" for suite in SUITES.values())
+    run.add_argument(
+        "--suite", default="", help=f"names with commas, or all; default: those that are not heavy: {names}"
+    )
+    sending = commands.add_parser("sending", help="compare ways to send, by hand")
     sending.add_argument("--latency", type=float, default=50, metavar="MS")
     sending.add_argument("--connections", type=int, default=64)
     sending.add_argument("--image", type=float, default=100, metavar="KB")
-    sending.add_argument("--rounds", type=int, default=5)
-    sending.add_argument("--seconds", type=float, default=4)
-    sending.add_argument("--ways", default="naive,sqlite,none,urllib3")
-    asked = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        postgresql = None
-        if "postgresql" in asked.ways:
-            from tests.support.postgres_server import Postgres
-
-            server = stack.enter_context(Postgres())
-            numbers = count(1)
-
-            def postgresql() -> str:
-                name = f"bench_{next(numbers)}"
-                server.execute(f'CREATE DATABASE "{name}"')
-                return server.url(name)
-
-        arena = Arena(
-            sink=stack.enter_context(SinkProcess()), ledgers=ROOT / "build" / "bench" / "ledgers", postgresql=postgresql
-        )
-        contenders = []
-        for name in asked.ways.split(","):
-            if name in ("naive", "curl"):
-                contenders.append(Contender(name=name, way=name))
-            elif name in ("urllib3", "session"):
-                contenders.append(Contender(name=name, way=name, connections=asked.connections))
-            else:
-                contenders.append(Contender(name=f"mm7 {name}", way="mm7", connections=asked.connections, ledger=name))
-        series = arena.compete(
-            contenders,
-            latency_ms=asked.latency,
-            image_bytes=int(asked.image * 1000),
-            seconds=asked.seconds,
-            rounds=asked.rounds,
-        )
-    print(
-        f"{'':16}{'msg/s':>9}{'x first':>9}{'% of n/lat':>11}{'CPU us':>8}{'sys':>7}"
-        f"{'prep us':>8}{'peak MB':>8}{'growth':>8}"
+    sending.add_argument("--seconds", type=float, default=4, help="of a round of one contender")
+    sending.add_argument(
+        "--ways", default="naive,sqlite,none,urllib3", help="of naive, curl, session, urllib3, sqlite, postgresql, none"
     )
-    for one in series:
-        ideal = one.contender.connections / asked.latency * 1000 if asked.latency else 0
-        rate = one.middle(lambda r: r.rate)
-        print(
-            f"{one.contender.name:16}{rate:9.0f}{one.ratio(series[0], lambda r: r.rate):9.2f}"
-            f"{100 * rate / ideal if ideal else 0:11.1f}{one.middle(lambda r: r.cpu_us):8.0f}"
-            f"{one.middle(lambda r: r.system_s / r.messages * 1e6):7.0f}"
-            f"{one.middle(lambda r: r.prepare_s / r.messages * 1e6):8.0f}"
-            f"{one.middle(lambda r: r.rss_peak_bytes / 1e6):8.0f}"
-            f"{one.middle(lambda r: (r.rss_peak_bytes - r.rss_before_bytes) / 1e6):8.1f}"
+    for command in (run, sending):
+        command.add_argument("--rounds", type=int, default=ROUNDS)
+        command.add_argument("--folder", type=Path, help="default: build/bench")
+    run.add_argument("--pace", type=float, default=1.0, help="factor on the length of rounds")
+    asked = parser.parse_args(arguments)
+    with Bench(rounds=asked.rounds) as bench:
+        if asked.folder:
+            bench.folder = asked.folder.resolve()
+        if asked.command == "sending":
+            return _by_hand(bench, asked)
+        bench.pace = asked.pace
+        return run_suites(bench, _chosen(parser, asked.suite))
+
+
+def _chosen(parser: argparse.ArgumentParser, names: str) -> list[Suite]:
+    if not names:
+        return [suite for suite in SUITES.values() if not suite.heavy]
+    if names == "all":
+        return list(SUITES.values())
+    chosen = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in chosen if name not in SUITES]:
+        parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    return [SUITES[name] for name in chosen]
+
+
+def run_suites(bench: Bench, suites: list[Suite]) -> int:
+    """Run suites one after another; print a table of each and write its file.
+
+    :return: exit status: 1 where one of them could not be run.
+    """
+    described = machine.describe(bench.folder)
+    about = {"machine": described, "rounds": bench.rounds, "pace": bench.pace}
+    print(machine.sentence(described))
+    failed = 0
+    for suite in suites:
+        tell(f"{suite.name}: {suite.title}")
+        started = time.monotonic()
+        try:
+            outcome = suite.run(bench)
+        except Exception:
+            # The others still count; what failed is a fault of the benchmark or of the product, not a missed target.
+            print(f"\n{suite.title}: FAILED\n{traceback.format_exc()}", flush=True)
+            failed += 1
+            continue
+        took_s = round(time.monotonic() - started)
+        path = bench.folder / f"{suite.name}.json"
+        write(path, outcome, {"suite": suite.name, "title": suite.title, "seconds": took_s, **about})
+        print(f"\n{suite.title} ({took_s} s; {path})\n{table(outcome.figures)}", flush=True)
+    return min(failed, 1)
+
+
+def _by_hand(bench: Bench, asked: argparse.Namespace) -> int:
+    size = int(asked.image * 1000)
+    contenders = [_contender(name, asked.connections, size) for name in asked.ways.split(",")]
+    series = bench.arena(postgresql="postgresql" in asked.ways).compete(
+        contenders, latency_ms=asked.latency, seconds=asked.seconds, rounds=asked.rounds
+    )
+    first = series[contenders[0].name]
+    heads = ("", "msg/s", "x first", "% of n/lat", "CPU us", "sys us", "checks us", "peak MB", "growth MB")
+    print(f"{heads[0]:12}" + "".join(f"{head:>11}" for head in heads[1:]))
+    for name, one in series.items():
+        rate = _middle(one.each(lambda result: result.rate))
+        ideal = one.contender.connections / asked.latency * 1000 if asked.latency else float("inf")
+        cells = (
+            rate,
+            _middle(one.times(first)),
+            100 * rate / ideal,
+            _middle(one.each(lambda result: result.cpu_us)),
+            _middle(one.each(lambda result: result.system_s / result.messages * 1e6)),
+            _middle(one.each(lambda result: result.prepare_cpu_s / result.messages * 1e6)),
+            _middle(one.each(lambda result: result.rss_peak_bytes / 1e6)),
+            _middle(one.each(lambda result: (result.rss_peak_bytes - result.rss_before_bytes) / 1e6)),
         )
+        print(f"{name:12}" + "".join(f"{cell:11.1f}" for cell in cells))
     return 0
+
+
+def _contender(name: str, connections: int, image_bytes: int) -> Contender:
+    if name in ("naive", "curl"):
+        return Contender(name=name, way=name, image_bytes=image_bytes)
+    if name in ("session", "urllib3"):
+        return Contender(name=name, way=name, connections=connections, image_bytes=image_bytes)
+    return Contender(name=name, way="mm7", connections=connections, ledger=name, image_bytes=image_bytes)
+
+
+def _middle(values: tuple[float, ...]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.spec import Result, Run
-from tests.benchmarks.ways import WAYS
+from tests.benchmarks.ways import make
 
 
 def main(argument: str) -> int:
@@ -18,7 +18,7 @@ def main(argument: str) -> int:
     :param argument: a Run as JSON.
     """
     run = Run.load(argument)
-    way = WAYS[run.way](run)
+    way = make(run)
     if run.warmup:
         way.prepare(run.warmup)
         way.send(run.warmup)
@@ -41,6 +41,7 @@ def main(argument: str) -> int:
         system_s=ended_cpu[1] - prepared_cpu[1],
         rss_before_bytes=before,
         rss_peak_bytes=peak,
+        counts=way.counts(),
     )
     print(result.dump())
     return 0

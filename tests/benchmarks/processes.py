@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +25,11 @@ class SinkProcess:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.sink"], stdout=subprocess.PIPE, cwd=ROOT, text=True
+            [sys.executable, "-m", "tests.benchmarks.sink"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
         )
         assert self._process.stdout is not None
         self._base = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
@@ -53,29 +59,34 @@ class SinkProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        # Ends its input, and waits for it.
+        self._process.communicate()
 
 
 class ChildFailed(RuntimeError):
     """A child did not measure; the text ends with what it said."""
 
 
-def measure(run: Run) -> Result:
+def measure(run: Run, *, env: Mapping[str, str] | None = None) -> Result:
     """Run one way in a fresh process.
 
+    :param env: variables for it.
     :raises ChildFailed: it ended otherwise than with a result.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.child", run.dump()],
         cwd=ROOT,
+        env={**_without_proxies(), **(env or {})},
         capture_output=True,
         text=True,
         timeout=CHILD_S,
         check=False,
     )
     if done.returncode:
-        raise ChildFailed(f"{run.way} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise ChildFailed(f"{run.way} ended with {done.returncode}:\n{done.stdout[-1000:]}{done.stderr[-4000:]}")
     return Result.load(done.stdout.splitlines()[-1])
+
+
+def _without_proxies() -> dict[str, str]:
+    """The environment, with nothing that could stand between a contender and the sink."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 from tests.benchmarks.processes import SinkProcess, measure
 from tests.benchmarks.spec import Result, Run
 
-#: Messages of the first, uncounted run of each contender, for each connection; it tells how many a round takes.
+#: Messages of the first, uncounted run of a contender, for each connection; it tells how many a round takes.
 TRIAL_PER_CONNECTION = 12
-TRIAL_LEAST = 12
-#: Messages of a round, at most and at least for each connection.
+#: Messages of a round, at most, and at least for each connection.
 MOST_MESSAGES = 200_000
 LEAST_PER_CONNECTION = 8
 
@@ -25,12 +24,18 @@ class Contender:
     """A way to send, with its settings.
 
     :ivar ledger: ``sqlite``, ``postgresql`` or ``none``.
+    :ivar image_bytes: of the picture, before encoding.
+    :ivar messages: of a round; None: as many as take about the seconds of a round.
+    :ivar options: what else its way understands.
     """
 
     name: str
     way: str
     connections: int = 1
     ledger: str = "none"
+    image_bytes: int = 100_000
+    messages: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +45,33 @@ class Series:
     contender: Contender
     results: list[Result] = field(default_factory=list)
 
-    def middle(self, figure: Callable[[Result], float]) -> float:
-        """Return the median of a figure over the rounds."""
-        return median(figure(result) for result in self.results)
+    def each(self, figure: Callable[[Result], float]) -> tuple[float, ...]:
+        """Return a figure of every round."""
+        return tuple(figure(result) for result in self.results)
 
-    def ratio(self, other: Series, figure: Callable[[Result], float]) -> float:
-        """Return the median of a figure's ratio to another contender's in the same round."""
-        return median(figure(mine) / figure(its) for mine, its in zip(self.results, other.results, strict=True))
+    def against(self, other: Series, figure: Callable[[Result, Result], float]) -> tuple[float, ...]:
+        """Return a figure of every round with another contender's result of the same round."""
+        return tuple(figure(mine, its) for mine, its in zip(self.results, other.results, strict=True))
+
+    def times(self, other: Series) -> tuple[float, ...]:
+        """Return how many times as fast as another contender this one was."""
+        return self.against(other, lambda mine, its: mine.rate / its.rate)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file."""
+        return {
+            "contender": asdict(self.contender),
+            "rounds": [{**asdict(one), "rate": one.rate, "cpu_us": one.cpu_us} for one in self.results],
+        }
 
 
 class Unfair(RuntimeError):
     """The sink did not receive what a contender says it sent."""
+
+
+def tell(text: str) -> None:
+    """Say how far it is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,33 +80,29 @@ class Arena:
 
     :ivar ledgers: folder for SQLite files, on the disk that is to be measured.
     :ivar postgresql: makes an empty database and gives its URL; None: there is no server.
+    :ivar env: variables that the contenders' processes get.
     """
 
     sink: SinkProcess
     ledgers: Path
     postgresql: Callable[[], str] | None = None
-    tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def compete(
-        self, contenders: Sequence[Contender], *, latency_ms: float, image_bytes: int, seconds: float, rounds: int
-    ) -> list[Series]:
+        self, contenders: Sequence[Contender], *, latency_ms: float, seconds: float, rounds: int
+    ) -> dict[str, Series]:
         """Let contenders run alternately.
 
         :param seconds: that a contender's round takes, about.
-        :return: one series a contender, in their order.
+        :return: each one's series by its name.
         """
-        runs = {}
-        for contender in contenders:
-            trial = self._run(contender, image_bytes, max(TRIAL_PER_CONNECTION * contender.connections, TRIAL_LEAST))
-            rate = self.once(contender, trial, latency_ms).rate
-            least = LEAST_PER_CONNECTION * contender.connections
-            runs[contender.name] = replace(trial, messages=int(min(max(rate * seconds, least), MOST_MESSAGES)))
-        series = [Series(contender=contender) for contender in contenders]
+        runs = {one.name: self._sized(one, latency_ms, seconds) for one in contenders}
+        series = {one.name: Series(contender=one) for one in contenders}
         for number in range(1, rounds + 1):
-            for one in series:
-                result = self.once(one.contender, runs[one.contender.name], latency_ms)
+            for name, one in series.items():
+                result = self.once(one.contender, runs[name], latency_ms)
                 one.results.append(result)
-                self.tell(f"  round {number}: {one.contender.name}: {result.rate:.0f}/s, {result.cpu_us:.0f} us")
+                tell(f"  round {number}, {name}: {result.rate:.0f}/s, {result.cpu_us:.0f} us of CPU a message")
         return series
 
     def once(self, contender: Contender, run: Run, latency_ms: float) -> Result:
@@ -96,25 +113,32 @@ class Arena:
         self.sink.reset(latency_ms=latency_ms)
         self.ledgers.mkdir(parents=True, exist_ok=True)
         try:
-            result = measure(replace(run, ledger=self._ledger(contender)))
+            result = measure(replace(run, ledger=self._ledger(contender)), env=self.env)
         finally:
             shutil.rmtree(self.ledgers)
         arrived = self.sink.stats()
         expected = run.messages + run.warmup
         if (arrived["requests"], arrived["duplicates"], arrived["without_transaction_id"]) != (expected, 0, 0):
             raise Unfair(f"{contender.name} sent {expected}, and this arrived: {arrived}")
-        return result
+        return replace(result, counts={**result.counts, "peak_in_flight": arrived["peak_in_flight"]})
 
-    def _run(self, contender: Contender, image_bytes: int, messages: int) -> Run:
-        return Run(
+    def _sized(self, contender: Contender, latency_ms: float, seconds: float) -> Run:
+        """Return a contender's run, with as many messages as a round takes."""
+        run = Run(
             way=contender.way,
             url=self.sink.url,
-            messages=messages,
+            messages=contender.messages or TRIAL_PER_CONNECTION * contender.connections,
             # Each connection is open before the clock runs.
             warmup=max(contender.connections, 4),
             connections=contender.connections,
-            image_bytes=image_bytes,
+            image_bytes=contender.image_bytes,
+            options=dict(contender.options),
         )
+        if contender.messages is not None:
+            return run
+        expected = self.once(contender, run, latency_ms).rate * seconds
+        least = LEAST_PER_CONNECTION * contender.connections
+        return replace(run, messages=int(min(max(expected, least), MOST_MESSAGES)))
 
     def _ledger(self, contender: Contender) -> str:
         match contender.ledger:

@@ -10,6 +10,7 @@ latency, during which other connections are served.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import heapq
 import json
@@ -72,19 +73,23 @@ class Tally:
         self.arrivals: list[float] = []
         self.transactions: Counter[bytes] = Counter()
         self.connections = 0
-        self.per_connection: list[int] = []
+        #: Requests on each connection that was closed.
+        self.closed: list[int] = []
         self.in_flight = 0
         self.peak_in_flight = 0
 
-    def as_json(self, *, arrivals: bool) -> dict[str, object]:
-        """Return counts, and the arrival times if they are asked for."""
+    def as_json(self, open_connections: list[int], *, arrivals: bool) -> dict[str, object]:
+        """Return counts, and the arrival times if they are asked for.
+
+        :param open_connections: requests on each connection that is open.
+        """
         named = sum(self.transactions.values())
         found: dict[str, object] = {
             "requests": len(self.arrivals),
             "duplicates": named - len(self.transactions),
             "without_transaction_id": len(self.arrivals) - named,
             "connections": self.connections,
-            "per_connection": self.per_connection,
+            "per_connection": sorted(self.closed + open_connections, reverse=True),
             "peak_in_flight": self.peak_in_flight,
         }
         if arrivals:
@@ -112,12 +117,17 @@ class Sink:
         self._tally = Tally()
 
     def serve(self) -> None:
-        """Serve for ever."""
-        listener = self._listener.fileno()
+        """Serve until standard input ends: with its owner, however that ends."""
+        listener, owner = self._listener.fileno(), sys.stdin.fileno()
+        with contextlib.suppress(PermissionError):
+            # What is no pipe or terminal cannot be waited for.
+            self._poll.register(owner, select.EPOLLIN)
         while True:
             for fd, _ in self._events():
                 if fd == listener:
                     self._accept()
+                elif fd == owner:
+                    return
                 elif connection := self._connections.get(fd):
                     try:
                         self._read(connection)
@@ -150,8 +160,11 @@ class Sink:
             self._poll.register(sock, select.EPOLLIN)
 
     def _forget(self, connection: Connection) -> None:
-        self._connections.pop(connection.sock.fileno(), None)
+        if self._connections.pop(connection.sock.fileno(), None) is None:
+            return
         connection.sock.close()
+        if connection.requests:
+            self._tally.closed.append(connection.requests)
 
     def _read(self, connection: Connection) -> None:
         if connection.left and connection.transaction_id is not None:
@@ -244,17 +257,15 @@ class Sink:
             self._tally = Tally()
             for other in self._connections.values():
                 other.requests = 0
-        self._tally.per_connection = sorted(
-            (other.requests for other in self._connections.values() if other.requests), reverse=True
-        )
-        said = json.dumps(self._tally.as_json(arrivals="arrivals" in asked)).encode()
+        counts = [other.requests for other in self._connections.values() if other.requests]
+        said = json.dumps(self._tally.as_json(counts, arrivals="arrivals" in asked)).encode()
         connection.sock.setblocking(True)
         self._send(connection, b"application/json", said)
         self._forget(connection)
 
 
 def main() -> int:
-    """Serve until killed; the first line on standard output is the port."""
+    """Serve until standard input ends; the first line on standard output is the port."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, metavar="MS")
@@ -262,10 +273,7 @@ def main() -> int:
     sink = Sink(asked.port, latency_s=asked.latency / 1000)
     gc.disable()
     print(sink.port, flush=True)
-    try:
-        sink.serve()
-    except KeyboardInterrupt:
-        return 0
+    sink.serve()
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
 
@@ -11,12 +11,13 @@ from typing import Self
 class Run:
     """One way to send, for one process.
 
-    :ivar way: its name in :data:`tests.benchmarks.ways.WAYS`.
+    :ivar way: its name in :func:`tests.benchmarks.ways.make`.
     :ivar url: of the MMSC.
     :ivar messages: sent while the clock runs.
     :ivar warmup: sent before.
     :ivar image_bytes: of the picture in every message, before encoding.
     :ivar ledger: SQLAlchemy URL; empty: none.
+    :ivar options: what only some ways understand.
     """
 
     way: str
@@ -26,6 +27,7 @@ class Run:
     connections: int = 1
     image_bytes: int = 100_000
     ledger: str = ""
+    options: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> str:
         """As JSON."""
@@ -47,6 +49,7 @@ class Result:
     :ivar user_s: CPU seconds in user mode in that time; ``system_s``: in the kernel.
     :ivar rss_before_bytes: resident memory before the first message of the measurement.
     :ivar rss_peak_bytes: the most while it ran.
+    :ivar counts: what else was counted, by name.
     """
 
     messages: int
@@ -57,6 +60,7 @@ class Result:
     system_s: float
     rss_before_bytes: int
     rss_peak_bytes: int
+    counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:

@@ -31,6 +31,10 @@ class Way(ABC):
     def send(self, count: int) -> None:
         """Send to so many recipients, and return when every answer was read."""
 
+    def counts(self) -> dict[str, int]:
+        """Return what else was counted."""
+        return {}
+
     def close(self) -> None:  # noqa: B027  # most ways have nothing to do
         """Give back what is held."""
 
@@ -263,10 +267,17 @@ class Product(Way):
         self.store.close()
 
 
-WAYS: dict[str, type[Way]] = {
-    "naive": Naive,
-    "curl": Curl,
-    "session": Session,
-    "urllib3": Urllib3,
-    "mm7": Product,
-}
+def make(run: Run) -> Way:
+    """Return the run's way."""
+    if run.way == "operator":
+        from tests.benchmarks.operator_way import Operator
+
+        return Operator(run)
+    ways: dict[str, type[Way]] = {
+        "naive": Naive,
+        "curl": Curl,
+        "session": Session,
+        "urllib3": Urllib3,
+        "mm7": Product,
+    }
+    return ways[run.way](run)
