@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks import machine
@@ -26,14 +27,17 @@ def main(arguments: list[str]) -> int:
         "--suite", default="", help=f"names with commas, or all; default: those that are not heavy: {names}"
     )
     sending = commands.add_parser("sending", help="compare ways to send, by hand")
-    sending.add_argument("--latency", type=float, default=50, metavar="MS")
-    sending.add_argument("--connections", type=int, default=64)
-    sending.add_argument("--image", type=float, default=100, metavar="KB")
-    sending.add_argument("--seconds", type=float, default=4, help="of a round of one contender")
     sending.add_argument(
         "--ways", default="naive,sqlite,none,urllib3", help="of naive, curl, session, urllib3, sqlite, postgresql, none"
     )
-    for command in (run, sending):
+    where = commands.add_parser("where", help="tell where the CPU of this package goes")
+    where.add_argument("--ledger", default="sqlite", choices=("sqlite", "postgresql", "none"))
+    for command in (sending, where):
+        command.add_argument("--latency", type=float, default=50, metavar="MS")
+        command.add_argument("--connections", type=int, default=64)
+        command.add_argument("--image", type=float, default=100, metavar="KB")
+        command.add_argument("--seconds", type=float, default=4, help="of a round of one contender")
+    for command in (run, sending, where):
         command.add_argument("--rounds", type=int, default=ROUNDS)
         command.add_argument("--folder", type=Path, help="default: build/bench")
     run.add_argument("--pace", type=float, default=1.0, help="factor on the length of rounds")
@@ -43,6 +47,8 @@ def main(arguments: list[str]) -> int:
             bench.folder = asked.folder.resolve()
         if asked.command == "sending":
             return _by_hand(bench, asked)
+        if asked.command == "where":
+            return _where(bench, asked)
         bench.pace = asked.pace
         return run_suites(bench, _chosen(parser, asked.suite))
 
@@ -107,6 +113,20 @@ def _by_hand(bench: Bench, asked: argparse.Namespace) -> int:
             _middle(one.each(lambda result: (result.rss_peak_bytes - result.rss_before_bytes) / 1e6)),
         )
         print(f"{name:12}" + "".join(f"{cell:11.1f}" for cell in cells))
+    return 0
+
+
+def _where(bench: Bench, asked: argparse.Namespace) -> int:
+    contender = replace(_contender(asked.ledger, asked.connections, int(asked.image * 1000)), steps=True)
+    series = bench.arena(postgresql=asked.ledger == "postgresql").compete(
+        [contender], latency_ms=asked.latency, seconds=asked.seconds, rounds=asked.rounds
+    )
+    # The round in the middle, whole: steps of several rounds would not add up.
+    result = sorted(series[contender.name].results, key=lambda one: one.cpu_us)[asked.rounds // 2]
+    print(f"{'CPU us a message':>18}{'calls':>8}")
+    for step, took_us, calls in result.steps:
+        print(f"{took_us:18.1f}{calls:8.2f}  {step}")
+    print(f"{result.cpu_us:18.1f}{'':8}  all, with what timing costs; {result.rate:.0f} messages/s")
     return 0
 
 

@@ -18,7 +18,11 @@ def main(argument: str) -> int:
     :param argument: a Run as JSON.
     """
     run = Run.load(argument)
-    way = make(run)
+    way, timers = make(run), None
+    if run.steps:
+        from tests.benchmarks.where import Timers
+
+        timers = Timers()
     if run.warmup:
         way.prepare(run.warmup)
         way.send(run.warmup)
@@ -28,9 +32,12 @@ def main(argument: str) -> int:
     prepared, prepared_cpu = time.perf_counter(), _cpu()
     _forget_peak()
     before = _status("VmRSS")
+    if timers is not None:
+        timers.start()
     way.send(run.messages)
     ended, ended_cpu = time.perf_counter(), _cpu()
     peak = _status("VmHWM")
+    steps = [] if timers is None else timers.lines(run.messages, sum(ended_cpu) - sum(prepared_cpu))
     way.close()
     result = Result(
         messages=run.messages,
@@ -42,6 +49,7 @@ def main(argument: str) -> int:
         rss_before_bytes=before,
         rss_peak_bytes=peak,
         counts=way.counts(),
+        steps=steps,
     )
     print(result.dump())
     return 0

@@ -27,6 +27,7 @@ class Contender:
     :ivar image_bytes: of the picture, before encoding.
     :ivar messages: of a round; None: as many as take about the seconds of a round.
     :ivar options: what else its way understands.
+    :ivar steps: whether to tell where its CPU goes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Contender:
     image_bytes: int = 100_000
     messages: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    steps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,7 @@ class Arena:
             connections=contender.connections,
             image_bytes=contender.image_bytes,
             options=dict(contender.options),
+            steps=contender.steps,
         )
         if contender.messages is not None:
             return run

@@ -18,6 +18,7 @@ class Run:
     :ivar image_bytes: of the picture in every message, before encoding.
     :ivar ledger: SQLAlchemy URL; empty: none.
     :ivar options: what only some ways understand.
+    :ivar steps: whether to time where the CPU goes, which costs some.
     """
 
     way: str
@@ -28,6 +29,7 @@ class Run:
     image_bytes: int = 100_000
     ledger: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    steps: bool = False
 
     def dump(self) -> str:
         """As JSON."""
@@ -50,6 +52,7 @@ class Result:
     :ivar rss_before_bytes: resident memory before the first message of the measurement.
     :ivar rss_peak_bytes: the most while it ran.
     :ivar counts: what else was counted, by name.
+    :ivar steps: where the CPU went, if that was asked for: step, microseconds and calls a message.
     """
 
     messages: int
@@ -61,6 +64,7 @@ class Result:
     rss_before_bytes: int
     rss_peak_bytes: int
     counts: dict[str, int] = field(default_factory=dict)
+    steps: list[tuple[str, float, float]] = field(default_factory=list)
 
     @property
     def rate(self) -> float:

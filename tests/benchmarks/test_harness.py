@@ -94,6 +94,16 @@ def test_ours_sends_with_either_ledger_and_is_measured(tmp_path: Path, ledger: s
     assert second == series["ours"].results[1].rate / series["naive"].results[1].rate
 
 
+def test_it_tells_where_the_cpu_goes(tmp_path: Path) -> None:
+    with Bench(folder=tmp_path) as bench:
+        ours = Contender(name="ours", way="mm7", image_bytes=1000, messages=10, ledger="sqlite", steps=True)
+        (result,) = bench.arena().compete([ours], latency_ms=0, seconds=0, rounds=1)["ours"].results
+
+    calls = {step: calls for step, _, calls in result.steps}
+    assert calls["payload"] == calls["client"] == 1
+    assert sum(took_us for _, took_us, _ in result.steps) == pytest.approx(result.cpu_us)
+
+
 def test_a_contender_that_sends_less_than_it_says_is_found_out(tmp_path: Path) -> None:
     with Bench(folder=tmp_path) as bench:
         arena = bench.arena()

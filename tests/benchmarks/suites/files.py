@@ -13,7 +13,7 @@ from tests.benchmarks import message
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, Outcome
 from tests.benchmarks.processes import measure
-from tests.benchmarks.rounds import Arena, Contender, tell
+from tests.benchmarks.rounds import Arena, Contender, Unfair, tell
 from tests.benchmarks.spec import Run
 from tests.benchmarks.wiretap import Wiretap
 from tests.support.servers import SeaweedFS
@@ -57,7 +57,9 @@ def once(bench: Bench) -> Outcome:
             tap.forget()
             result = arena.once(contender, run, latency_ms=0)
             fetched = tap.gets("/pictures/")
-            gets.append(max(fetched.values()) if len(fetched) == PICTURES else float("inf"))
+            if len(fetched) != PICTURES or result.counts["encodings"] < PICTURES:
+                raise Unfair(f"{PICTURES} pictures were sent, and this was counted: {fetched}, {result.counts}")
+            gets.append(max(fetched.values()))
             encodings.append(result.counts["encodings"] / PICTURES)
             tell(f"  round {number}: {sum(fetched.values())} GETs, {result.counts['encodings']} encodings")
     return Outcome(
