@@ -11,10 +11,11 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -94,6 +95,8 @@ class Engine:
     _tries: Tries = field(init=False)
     _pacer: Pacer | None = field(init=False, default=None)
     _renew_at: float = 0.0
+    #: Whether the last claim found less than there was room for.
+    _exhausted: bool = False
 
     def __post_init__(self) -> None:
         connections = self.client.endpoint.max_connections
@@ -137,7 +140,8 @@ class Engine:
         return 3 * (endpoint.connect_timeout_s + endpoint.read_timeout_s) + LEASE_MARGIN_S
 
     def _send(self, batch_id: str) -> None:
-        workers = Workers(self._exchange, self.client.endpoint.max_connections)
+        connections = self.client.endpoint.max_connections
+        workers = Workers(self._exchange, connections, low=(claim_bound(connections) - connections) // 2)
         try:
             self._pump(batch_id, workers)
         except BaseException:
@@ -149,15 +153,17 @@ class Engine:
             workers.dismiss()
 
     def _pump(self, batch_id: str, workers: Workers) -> None:
-        bound = claim_bound(self.client.endpoint.max_connections) * self.group_size
         pause_s = self.lease_s / 3
         self._renew_at = time.monotonic() + pause_s
+        ended: list[Job] = []
         while True:
-            self._claim(batch_id, bound - workers.load, workers)
+            self._turn(batch_id, ended, workers)
             if workers.jobs:
                 uneventful = self._circuit.closed and not self._tries
-                self._settle(batch_id, workers.wait(pause_s if uneventful else DUE_POLL_S), workers)
-            elif not self._wait_for_due(batch_id):
+                ended = workers.wait(pause_s if uneventful else DUE_POLL_S, last_ones=self._exhausted)
+            elif self._wait_for_due(batch_id):
+                ended = []
+            else:
                 return
             if time.monotonic() >= self._renew_at:
                 self._renew_at = time.monotonic() + pause_s
@@ -191,8 +197,7 @@ class Engine:
         # Left are answers that could not be recorded, and jobs that no thread took.
         in_doubt = {item.id for job in workers.ended() for item in job.group}
         try:
-            ours = [item.id for item in self._sending(batch_id) if item.id not in in_doubt]
-            self.store.release(ours, self._owner)
+            self._give_back(batch_id, in_doubt)
         except StoreError as exc:
             log.warning("batch %s: claims could not be given back: %s", batch_id, exc)
 
@@ -212,26 +217,6 @@ class Engine:
         while page := self.store.submissions(batch_id, after_id=after_id, states=(State.SENDING,)):
             yield from page
             after_id = page[-1].id
-
-    def _claim(self, batch_id: str, room: int, workers: Workers) -> None:
-        """Hand to the workers what may leave now: all there is room for, or one probe of an MMSC that is down."""
-        probe = not self._circuit.closed
-        if probe:
-            room = min(room, self.group_size) if self._circuit.wants_probe else 0
-        if room <= 0 or self._halt:
-            return
-        claimed = self.store.claim(
-            batch_id,
-            self._owner,
-            limit=room,
-            lease_s=self.lease_s,
-            transaction_id=_new_transaction_id,
-            group=self.group_size,
-        )
-        if probe and claimed:
-            self._circuit.begin_probe()
-        for _, group in groupby(claimed, key=lambda item: item.transaction_id):
-            workers.put(list(group), probe=probe)
 
     def _exchange(self, job: Job) -> Outcome:
         """Run in a worker: never raises, since a claim without a settlement would stay in doubt."""
@@ -270,17 +255,61 @@ class Engine:
             log.error("an exchange with the MMSC ended in an unforeseen %s\n%s", type(exc).__name__, where)  # noqa: TRY400
             return failed(group, OutcomeUnknown(f"unforeseen {type(exc).__name__}"))
 
-    def _settle(self, batch_id: str, jobs: Sequence[Job], workers: Workers) -> None:
-        """Record what was answered, in one commit; hand over again, one recipient at a time, what must be split."""
-        outcomes = [(job.group, job.outcome) for job in jobs if job.outcome is not None]
-        self._record(batch_id, [item for _, outcome in outcomes for item in self._tries.postpone(outcome)])
+    def _turn(self, batch_id: str, ended: Sequence[Job], workers: Workers) -> None:
+        """Record what was answered and claim what may leave now, in one commit; hand that to the workers."""
+        outcomes = [(job.group, job.outcome) for job in ended if job.outcome is not None]
+        settlements = [item for _, outcome in outcomes for item in self._tries.postpone(outcome)]
+        room, probe = self._room(workers.load - len(settlements))
+        claimed = self._commit(batch_id, settlements, room, workers) if settlements or room > 0 else []
+        self._exhausted = len(claimed) < room
         if untried := [item.id for group, outcome in outcomes if outcome.untried for item in group]:
             self.store.release(untried, self._owner)
         for group, outcome in outcomes:
             if outcome.split:
                 for single in self.store.split(batch_id, group, transaction_id=_new_transaction_id):
                     workers.put([single])
-        workers.drop(jobs)
+        workers.drop(ended)
+        if probe and claimed:
+            self._circuit.begin_probe()
+        for _, group_ in groupby(claimed, key=attrgetter("transaction_id")):
+            workers.put(list(group_), probe=probe)
+
+    def _room(self, held: int) -> tuple[int, bool]:
+        """Return how many submissions may be claimed now, and whether as a probe of an MMSC that is down."""
+        if self._halt:
+            return 0, False
+        room = claim_bound(self.client.endpoint.max_connections) * self.group_size - held
+        if self._circuit.closed:
+            return room, False
+        return (min(room, self.group_size) if self._circuit.wants_probe else 0), True
+
+    def _commit(
+        self, batch_id: str, settlements: Sequence[Settlement], room: int, workers: Workers
+    ) -> list[Submission]:
+        try:
+            claimed = self.store.turn(
+                batch_id,
+                self._owner,
+                settlements=settlements,
+                limit=room,
+                lease_s=self.lease_s,
+                transaction_id=_new_transaction_id,
+                group=self.group_size,
+            )
+        except StoreUnavailable:
+            if not settlements:
+                raise
+            # It may have been committed all the same, and nobody knows what was claimed then.
+            self._record(batch_id, settlements)
+            self._give_back(batch_id, {item.id for job in workers.jobs for item in job.group})
+            return []
+        if settlements:
+            self.settled(settlements)
+        return claimed
+
+    def _give_back(self, batch_id: str, but: Container[int]) -> None:
+        """Return to the ledger what this run has claimed and did not send."""
+        self.store.release([item.id for item in self._sending(batch_id) if item.id not in but], self._owner)
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
         """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""

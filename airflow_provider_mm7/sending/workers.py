@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from airflow_provider_mm7.sending.outcome import Outcome
 from airflow_provider_mm7.store import Submission
+
+#: Seconds that an answer waits for others to be recorded with.
+LINGER_S = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -31,16 +34,20 @@ class Workers:
 
     :param exchange: tries one job; never raises.
     :param most: threads at most.
+    :param low: so many jobs that no thread has taken yet are few enough to ask for more.
     """
 
-    def __init__(self, exchange: Callable[[Job], Outcome], most: int) -> None:
+    def __init__(self, exchange: Callable[[Job], Outcome], most: int, *, low: int) -> None:
         self.jobs: list[Job] = []
         self._exchange = exchange
         self._most = most
+        self._low = low
         self._todo: SimpleQueue[Job | None] = SimpleQueue()
-        #: One token for each job that has ended.
-        self._ended: SimpleQueue[None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        #: Set by a thread whose job has ended; the other one when it is worth a commit.
+        self._one_ended = threading.Event()
+        self._enough_ended = threading.Event()
+        self._last_ones = False
 
     @property
     def load(self) -> int:
@@ -62,14 +69,20 @@ class Workers:
             self._threads.append(thread)
             thread.start()
 
-    def wait(self, timeout_s: float) -> list[Job]:
-        """Wait for a job to end, and return all that have ended."""
-        try:
-            self._ended.get(timeout=timeout_s)
-            while not self._ended.empty():
-                self._ended.get()
-        except Empty:
-            pass
+    def wait(self, timeout_s: float, *, last_ones: bool = False) -> list[Job]:
+        """Wait for jobs to end, and return all that have ended.
+
+        What ends within a moment is returned together, unless threads would soon have nothing to do.
+
+        :param timeout_s: seconds to wait for the first.
+        :param last_ones: whether there is nothing more to hand over.
+        """
+        self._last_ones = last_ones
+        if self._one_ended.wait(timeout_s) and not self._enough():
+            self._enough_ended.wait(LINGER_S)
+        # What ends from here on sets them again, and is returned now or the next time.
+        self._one_ended.clear()
+        self._enough_ended.clear()
         return self.ended()
 
     def ended(self) -> list[Job]:
@@ -89,4 +102,14 @@ class Workers:
     def _work(self) -> None:
         while (job := self._todo.get()) is not None:
             job.outcome = self._exchange(job)
-            self._ended.put(None)
+            if not self._enough_ended.is_set() and self._enough():
+                self._enough_ended.set()
+            if not self._one_ended.is_set():
+                self._one_ended.set()
+
+    def _enough(self) -> bool:
+        """Whether threads will soon have nothing to do, or, of the last ones, nothing is left to wait for."""
+        left = self._todo.qsize()
+        if not self._last_ones:
+            return left <= self._low
+        return not left and all(job.outcome for job in self.jobs)

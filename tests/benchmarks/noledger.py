@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from airflow_provider_mm7.store import (
     Batch,
@@ -77,6 +78,12 @@ class NoLedger(Store):
             moved += 1
         self._accepted[batch_id] += moved
         return moved
+
+    def turn(
+        self, batch_id: str, claimant: Owner, *, settlements: Iterable[Settlement] = (), **room: Any
+    ) -> list[Submission]:
+        self.settle(batch_id, settlements)
+        return self.claim(batch_id, claimant, **room)
 
     def settle_abandoned(self, batch_id: str, *, is_alive: Callable[[Owner], bool | None]) -> int:
         return 0

@@ -22,7 +22,6 @@ from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
 from airflow_provider_mm7.sending import engine
-from airflow_provider_mm7.store import Store
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
 from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import free_port
@@ -352,13 +351,13 @@ def test_preview_does_everything_but_the_post(
     with mmsc() as centre, caplog.at_level(logging.INFO):
         connect(centre.url, vaspid="TNN")
         ti = TaskInstance(centre)
-        result = execute(operator(preview=True, subject="private", text="top secret"), ti)
+        result = execute(operator(preview=True, subject="private", text="confidential"), ti)
     assert centre.received == []
     assert ti.pushed == []
     assert (result["batch_id"], result["planned"], result["accepted"]) == (None, 1, 0)
     assert "<VASPID>TNN</VASPID>" in caplog.text
     assert "text/plain" in caplog.text
-    for hidden in ("4211234567", "private", "secret", "hunter2"):
+    for hidden in ("4211234567", "private", "confidential", "hunter2"):
         assert hidden not in caplog.text
 
 
@@ -415,14 +414,14 @@ def test_a_killed_task_sends_nothing_more_and_its_retry_sends_the_rest(connect: 
     assert sorted([*sent, *centre.numbers]) == everyone
 
 
-@pytest.mark.parametrize("failing", ["settle", "replan"])
+@pytest.mark.parametrize("failing", ["claims.record", "claims.take", "facade.Store.replan"])
 def test_a_store_that_is_away_is_told_cleanly_and_airflow_may_retry(
     connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
 ) -> None:
     def away(*_: object, **__: object) -> None:
         raise StoreUnavailable("the store cannot be reached")
 
-    monkeypatch.setattr(Store, failing, away)
+    monkeypatch.setattr(f"airflow_provider_mm7.store.{failing}", away)
     monkeypatch.setattr(engine, "RECORD_PAUSE_S", 0.0)
     with mmsc() as centre:
         connect(centre.url)

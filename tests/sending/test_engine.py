@@ -31,7 +31,7 @@ from airflow_provider_mm7.sending import OnUnknown, SendResult, claim_bound
 from airflow_provider_mm7.sending import engine as engine_module
 from airflow_provider_mm7.sending.patience import PROBES, TRIES, UNREACHED_LIMIT
 from airflow_provider_mm7.sending.workers import Workers
-from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, Submission, open_store
+from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, Submission, claims, moves, open_store
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
@@ -246,8 +246,11 @@ def wait_until_main_thread_waits() -> None:
     main = threading.main_thread().ident
     assert main is not None
     for _ in range(2000):
-        if sys._current_frames()[main].f_code is Workers.wait.__code__:
-            return
+        frame: FrameType | None = sys._current_frames()[main]
+        while frame is not None:
+            if frame.f_code is Workers.wait.__code__:
+                return
+            frame = frame.f_back
         time.sleep(0.01)
     raise AssertionError("the engine never waits")
 
@@ -314,9 +317,9 @@ class TestBrokenOff:
 
     def test_by_an_error_of_the_store(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         broken: list[bool] = []
-        real = Store.claim
+        real = Store.turn
 
-        def claim(self: Store, *arguments: Any, **named: Any) -> list[Submission]:
+        def turn(self: Store, *arguments: Any, **named: Any) -> list[Submission]:
             taken = real(self, *arguments, **named)
             if broken:
                 # Committed, and the answer of the database was lost.
@@ -324,7 +327,7 @@ class TestBrokenOff:
             return taken
 
         with monkeypatch.context() as patched, mmsc(self.in_the_middle(lambda: broken.append(True))) as centre:
-            patched.setattr(Store, "claim", claim)
+            patched.setattr(Store, "turn", turn)
             with pytest.raises(StoreUnavailable):
                 run(store, centre.url, numbers(100), max_connections=4)
             received = centre.received[:]
@@ -358,7 +361,7 @@ class TestTheLedgerFails:
         monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
         with mmsc() as centre:
             with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
-                broken.setattr(Store, "settle", full)
+                broken.setattr("airflow_provider_mm7.store.claims.record", full)
                 with pytest.raises(StoreUnavailable):
                     run(store, centre.url, numbers(100), max_connections=1)
             taken = len(centre.received)
@@ -372,17 +375,37 @@ class TestTheLedgerFails:
         # What was claimed and not tried was given back.
         assert states(result) == {"unknown": taken, "accepted": 100 - taken}
 
-    def test_a_moment_without_store_is_waited_out(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        real, failures = Store.settle, [1, 2]
+    def test_a_commit_whose_answer_was_lost_takes_nothing_away(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was claimed by it, unknown to anyone, is given back and sent."""
+        real = Store.turn
+        lost: list[int] = []
 
-        def flaky(self: Store, batch_id: str, settlements: list[Settlement]) -> None:
+        def turn(self: Store, *arguments: Any, **named: Any) -> list[Submission]:
+            taken = real(self, *arguments, **named)
+            if named["settlements"] and len(lost) < 3:
+                lost.append(len(taken))
+                raise StoreUnavailable("connection lost")
+            return taken
+
+        monkeypatch.setattr(Store, "turn", turn)
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(100), max_connections=4)) == {"accepted": 100}
+        assert sum(lost) > 0
+        assert sorted(centre.numbers) == sorted(numbers(100))
+
+    def test_a_moment_without_store_is_waited_out(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, failures = moves.record, [1, 2]
+
+        def flaky(*arguments: Any, **named: Any) -> int:
             if failures:
                 failures.pop()
                 raise StoreUnavailable("locked")
-            real(self, batch_id, settlements)
+            return int(real(*arguments, **named))
 
         monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
-        monkeypatch.setattr(Store, "settle", flaky)
+        monkeypatch.setattr(claims, "record", flaky)
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(3))) == {"accepted": 3}
 
