@@ -11,14 +11,33 @@ from pathlib import Path
 
 from tests.benchmarks import machine
 from tests.benchmarks.bench import ROUNDS, Bench, Suite
-from tests.benchmarks.report import table, write
+from tests.benchmarks.report import read, restructured, table, write
 from tests.benchmarks.rounds import Contender, tell
 from tests.benchmarks.suites import SUITES
 
 
 def main(arguments: list[str]) -> int:
-    """Run suites, or one comparison by hand. Ends with 0 whether or not targets are met, with 1 where nothing could be
-    measured."""
+    """Run suites, or one comparison by hand.
+
+    :return: 0 whether or not targets are met, 1 where something could not be measured.
+    """
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    with Bench(rounds=asked.rounds) as bench:
+        if asked.folder:
+            bench.folder = asked.folder.resolve()
+        match asked.command:
+            case "sending":
+                return _by_hand(bench, asked)
+            case "where":
+                return _where(bench, asked)
+            case "rst":
+                return _tables(bench)
+        bench.pace = asked.pace
+        return run_suites(bench, _chosen(parser, asked.suite))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     run = commands.add_parser("run", help="run suites and hold them against their targets")
@@ -26,6 +45,7 @@ def main(arguments: list[str]) -> int:
     run.add_argument(
         "--suite", default="", help=f"names with commas, or all; default: those that are not heavy: {names}"
     )
+    run.add_argument("--pace", type=float, default=1.0, help="factor on the length of rounds")
     sending = commands.add_parser("sending", help="compare ways to send, by hand")
     sending.add_argument(
         "--ways", default="naive,sqlite,none,urllib3", help="of naive, curl, session, urllib3, sqlite, postgresql, none"
@@ -37,20 +57,11 @@ def main(arguments: list[str]) -> int:
         command.add_argument("--connections", type=int, default=64)
         command.add_argument("--image", type=float, default=100, metavar="KB")
         command.add_argument("--seconds", type=float, default=4, help="of a round of one contender")
-    for command in (run, sending, where):
+    tables = commands.add_parser("rst", help="print the files of suites as tables for the documentation")
+    for command in (run, sending, where, tables):
         command.add_argument("--rounds", type=int, default=ROUNDS)
         command.add_argument("--folder", type=Path, help="default: build/bench")
-    run.add_argument("--pace", type=float, default=1.0, help="factor on the length of rounds")
-    asked = parser.parse_args(arguments)
-    with Bench(rounds=asked.rounds) as bench:
-        if asked.folder:
-            bench.folder = asked.folder.resolve()
-        if asked.command == "sending":
-            return _by_hand(bench, asked)
-        if asked.command == "where":
-            return _where(bench, asked)
-        bench.pace = asked.pace
-        return run_suites(bench, _chosen(parser, asked.suite))
+    return parser
 
 
 def _chosen(parser: argparse.ArgumentParser, names: str) -> list[Suite]:
@@ -88,6 +99,13 @@ def run_suites(bench: Bench, suites: list[Suite]) -> int:
         write(path, outcome, {"suite": suite.name, "title": suite.title, "seconds": took_s, **about})
         print(f"\n{suite.title} ({took_s} s; {path})\n{table(outcome.figures)}", flush=True)
     return min(failed, 1)
+
+
+def _tables(bench: Bench) -> int:
+    found = read(bench.folder, list(SUITES))
+    machines = {machine.sentence(one["machine"]) for one in found}
+    print("\n\n".join([restructured(found), *sorted(machines)]))
+    return 0
 
 
 def _by_hand(bench: Bench, asked: argparse.Namespace) -> int:

@@ -32,6 +32,32 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def restructured(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return suites' files as the tables of the documentation."""
+    blocks = []
+    for suite in found:
+        rows = [("What", "Median", "Rounds", "Target")] + [
+            (
+                one["title"],
+                f"{show(one['median'])} {one['unit']}".rstrip(),
+                f"{show(min(one['values']))} to {show(max(one['values']))}",
+                one["target"] or "",
+            )
+            for one in suite["figures"]
+        ]
+        lines = [f".. list-table:: {suite['title']}", "   :header-rows: 1", "   :widths: 58 14 16 12", ""]
+        for row in rows:
+            lines += [f"   {'*' if not index else ' '} - {cell}".rstrip() for index, cell in enumerate(row)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def read(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the files of suites that have run."""
+    paths = [folder / f"{name}.json" for name in names]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
 def show(value: float) -> str:
     """Return a number with three digits that count, and no more."""
     if value == int(value) or abs(value) >= 100:

@@ -46,6 +46,15 @@ def latency(bench: Bench) -> Outcome:
         _ledger("latency/64", "64 connections", series["mm7, 64"], series["mm7, 64, none"]),
         _less_cpu("latency/64", "64 connections, ledger on", series["mm7, 64"], naive),
         _checks("latency/64", series["mm7, 64"]),
+        *(
+            Figure(
+                key=f"latency/{name}/memory",
+                title=f"{where}: peak memory of the process",
+                unit="MB",
+                values=series[name].each(lambda result: result.rss_peak_bytes / 1e6),
+            )
+            for name, where in (("mm7, 64", "64 connections, ledger on"), ("naive", "The naive loop"))
+        ),
     ]
     if postgresql := series.get("mm7, 64, postgresql"):
         figures.append(_capacity("latency/64/postgresql", "64 connections, ledger on PostgreSQL", postgresql))
