@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from tests.benchmarks import message
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure, Outcome
-from tests.benchmarks.processes import measure
+from tests.benchmarks.processes import ROOT, measure
 from tests.benchmarks.rounds import Arena, Contender, Unfair, tell
 from tests.benchmarks.spec import Run
 from tests.benchmarks.wiretap import Wiretap
@@ -116,7 +117,7 @@ def hundred_thousand(bench: Bench) -> Outcome:
         env = _airflow(bench, s3, s3.endpoint_url)
         folder = _fresh(bench, "sandbox")
         sandbox = SandboxProcess(
-            folder, callback_url="", callback_login="", callback_password="", env=env,
+            folder, callback_url="", callback_login="", callback_password="", env={**os.environ, **env},
             options=["--keep", "100", "--login", message.LOGIN, "--password", message.PASSWORD],
         ).start()  # fmt: skip
         stack.callback(sandbox.stop)
@@ -178,6 +179,8 @@ def _airflow(bench: Bench, s3: SeaweedFS, endpoint_url: str) -> dict[str, str]:
     connection: dict[str, Any] = json.loads(s3.airflow_connection())
     connection["extra"]["endpoint_url"] = endpoint_url
     return {
+        # Of the clone, installed or not.
+        "PYTHONPATH": str(ROOT),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
