@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, MAX_MESSAGE_BYTES, READ_TIMEOUT_S
 from airflow_provider_mm7.hooks.fields import Fields, Network, read_extra
 from airflow_provider_mm7.hooks.url import mmsc_url
 from airflow_provider_mm7.protocol.messages import Address, AddressKind, SenderIdentification
@@ -24,16 +25,8 @@ log = logging.getLogger(__name__)
 CONN_TYPE = "mm7"
 DEFAULT_CONN_ID = "mm7_default"
 
-#: Seconds to establish a connection: a host that does not answer the handshake by then is down.
-CONNECT_TIMEOUT_S = 10.0
-#: Seconds to wait for an answer: an MMSC checks subscribers before it answers, carriers allow up to a minute.
-READ_TIMEOUT_S = 60.0
 #: Seconds beyond which a time-out is a slip (milliseconds given for seconds).
 MAX_TIMEOUT_S = 3600.0
-#: Connections to one MMSC; carriers commonly allow 10 to 20 per application.
-MAX_CONNECTIONS = 16
-#: Bytes of a whole encoded message; carriers' practical limits run from 300 KB to 1.2 MB.
-MAX_MESSAGE_BYTES = 1_048_576
 #: The connection's own bounds, generous: beyond them a value is a slip.
 CONNECTIONS_BOUND, RECIPIENTS_BOUND, MESSAGE_BYTES_BOUND, RATE_BOUND = 1000, 10_000, 1 << 30, 1e6
 

@@ -6,9 +6,10 @@ import argparse
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
-#: As the vendor's default limit and ours: bytes of a whole HTTP body.
-DEFAULT_MAX_MESSAGE_BYTES = 1_048_576
-#: Longer bodies are not read at all (HTTP 413); between the two limits the body is read and refused with status 2004.
+from airflow_provider_mm7.defaults import MAX_MESSAGE_BYTES
+
+#: Bytes of a whole HTTP body. Longer ones are not read at all (HTTP 413); between the two limits a body is read and
+#: refused with status 2004.
 HARD_BODY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -45,7 +46,7 @@ class Settings:
         "none", "vendor: callbacks spelled as on the vendor's page, malformed XML too", choices=("none", "vendor")
     )
     pedantic: bool = _option(False, "refuse what the vendor's own examples do against the schema, too")
-    max_message_bytes: int = _option(DEFAULT_MAX_MESSAGE_BYTES, "longest HTTP body accepted, in bytes")
+    max_message_bytes: int = _option(MAX_MESSAGE_BYTES, "longest HTTP body accepted, in bytes")
     recipients_per_request: int = _option(100, "most recipients in one SubmitReq; more are refused with 3003")
     accept_namespace: str = _option("", "one more MM7 namespace to accept besides 3GPP's", metavar="URI")
     schema: str = _option(

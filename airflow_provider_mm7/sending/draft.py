@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from airflow_provider_mm7.defaults import MAX_MESSAGE_BYTES
 from airflow_provider_mm7.protocol import Dialect, SenderIdentification, When
-
-#: Bytes of a message after encoding, where the connection says nothing.
-MAX_MESSAGE_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-#: Seconds to establish a connection: a host that does not answer the handshake by then is down.
-CONNECT_TIMEOUT_S = 10.0
-#: Seconds to wait for an answer: an MMSC checks subscribers before it answers, carriers allow up to a minute.
-READ_TIMEOUT_S = 60.0
-#: Connections to one MMSC; carriers commonly allow 10 to 20 per application.
-MAX_CONNECTIONS = 16
+from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, READ_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
