@@ -13,18 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import ObjectStoragePath
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
-from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from airflow_provider_mm7.exceptions import (
-    InputError,
-    MediaAccessDenied,
-    MediaError,
-    MediaUnavailable,
-    StoreUnavailable,
-)
+from airflow_provider_mm7.exceptions import InputError, MediaError, StoreUnavailable
+from airflow_provider_mm7.hooks.stores import facts_of, s3_errors, split_s3_uri, storage_errors, version_of
 from airflow_provider_mm7.media.sink import checked_name
 from airflow_provider_mm7.media.source import (
     CachedSource,
@@ -34,7 +26,6 @@ from airflow_provider_mm7.media.source import (
     SourceByScheme,
     changed,
     name_of,
-    not_found,
     read_exactly,
     refuse_size,
     scheme_of,
@@ -46,52 +37,25 @@ if TYPE_CHECKING:
 DEFAULT_AWS_CONN_ID = "aws_default"
 #: Bytes of media that one run of a task keeps: dozens of objects of the largest size that carriers take.
 CACHE_BYTES = 64 * 1024 * 1024
-
-#: What stores call the version of an object in what fsspec's ``info`` returns, the surest first.
-_VERSION_KEYS = (
-    "etag",
-    "ETag",
-    "generation",
-    "content_md5",
-    "md5Hash",
-    "mtime",
-    "last_modified",
-    "LastModified",
-    "updated",
-)
-#: What botocore raises when the network, and not the request, is the matter.
-_TRANSIENT = (BotoConnectionError, HTTPClientError, IncompleteReadError)
 #: RFC 6838 section 4.2.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}", re.ASCII)
-#: Codes of S3 errors; a HEAD has no body, so botocore gives it the HTTP status in their place.
-_MISSING = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
-_DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
-_CHANGED = frozenset({"412", "PreconditionFailed"})
 
 
-def open_media_source(*, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None) -> MediaSource:
+def open_media_source(
+    *, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None, max_bytes: int = CACHE_BYTES
+) -> MediaSource:
     """Return the sources of one run of a task, behind one cache: each distinct object is read once.
 
     ``s3://``, ``file://`` and plain paths, and every scheme of ObjectStoragePath.
 
     :param aws_conn_id: Airflow connection for S3; None uses boto3's own chain of credentials.
     :param conn_id: Airflow connection for other object stores; ``gs://conn_id@bucket/key`` names one as well.
+    :param max_bytes: bytes kept.
     """
     sources = SourceByScheme(
         {"s3": S3HookSource(aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
     )
-    return CachedSource(sources, max_bytes=CACHE_BYTES)
-
-
-def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key``. The key is taken as it stands: ``?``, ``#`` and ``%`` belong to it.
-
-    :raises MediaError: one of them is missing.
-    """
-    bucket, _, key = uri.partition("://")[2].partition("/")
-    if not bucket or not key:
-        raise MediaError(uri, "names no bucket and key", "Write s3://bucket/key")
-    return bucket, key
+    return CachedSource(sources, max_bytes=max_bytes)
 
 
 class S3HookSource:
@@ -114,7 +78,7 @@ class S3HookSource:
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
         bucket, key = split_s3_uri(uri)
-        try:
+        with s3_errors(uri, self._aws_conn_id):
             head: Mapping[str, Any] = self.client.head_object(Bucket=bucket, Key=key)
             size, etag = int(head["ContentLength"]), str(head["ETag"])
             refuse_size(uri, size, limit)
@@ -123,40 +87,7 @@ class S3HookSource:
                 if answer["ContentLength"] != size:
                     raise changed(uri, f"{size} bytes became {answer['ContentLength']}")
                 body = read_exactly(stream, uri, size)
-        except ClientError as exc:
-            raise self._translate(uri, exc) from exc
-        except _TRANSIENT as exc:
-            raise MediaUnavailable(
-                f"media: {uri}: S3 did not answer, or broke off, through connection {self._aws_conn_id!r} "
-                f"({type(exc).__name__})",
-                source=uri,
-            ) from exc
-        except BotoCoreError as exc:
-            raise MediaError(
-                uri,
-                f"cannot be read from S3 through connection {self._aws_conn_id!r} ({type(exc).__name__}: {exc})",
-                "Check endpoint_url, region and credentials of the connection",
-            ) from exc
         return MediaObject(uri=uri, body=body, etag=etag, declared_type=head.get("ContentType"), name=name_of(key))
-
-    def _translate(self, uri: str, error: ClientError) -> MediaError | MediaUnavailable:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        through = f"through connection {self._aws_conn_id!r}"
-        if code in _MISSING:
-            return not_found(uri, f"does not exist ({through})")
-        if code in _CHANGED:
-            return changed(uri, "its ETag is another one now")
-        if code in _DENIED:
-            return MediaAccessDenied(
-                uri,
-                f"S3 refused {error.operation_name} {through} ({code})",
-                "Give its identity s3:GetObject on this object (and s3:ListBucket: without it a missing object looks "
-                "like this too), or correct its credentials",
-            )
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if status >= 500 or status == 429:
-            return MediaUnavailable(f"media: {uri}: S3 answered {code} to {error.operation_name} {through}", source=uri)
-        return MediaError(uri, f"S3 answered {code} to {error.operation_name} {through}", "See the S3 server's log")
 
 
 class ObjectStorageSource:
@@ -172,43 +103,22 @@ class ObjectStorageSource:
 
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
-        try:
+        with storage_errors(uri, self._conn_id):
             return self._fetch(uri, limit)
-        except MediaError:
-            raise
-        except Exception as exc:  # every store has an exception tree of its own
-            raise self._translate(uri, exc) from exc
 
     def _fetch(self, uri: str, limit: int) -> MediaObject:
         path = ObjectStoragePath(uri, conn_id=self._conn_id)
-        before = _facts(path)
+        before = facts_of(path)
         if before.get("type") == "directory":
             raise MediaError(uri, "is a folder", "Name an object")
         size = int(before.get("size") or 0)
         refuse_size(uri, size, limit)
         with path.fs.open(path.path, "rb") as stream:
             body = read_exactly(stream, uri, size)
-        if _version(_facts(path)) != _version(before):
+        if version_of(facts_of(path)) != version_of(before):
             raise changed(uri, "its version is another one now")
         declared = before.get("contentType") or before.get("content_type")
-        return MediaObject(uri=uri, body=body, etag=_version(before), declared_type=declared, name=name_of(path.path))
-
-    def _translate(self, uri: str, error: Exception) -> MediaError | MediaUnavailable:
-        status = getattr(error, "status_code", None) or getattr(error, "code", None)
-        through = f"through connection {self._conn_id!r}" if self._conn_id else "without a connection"
-        if isinstance(error, FileNotFoundError) or status == 404:
-            return not_found(uri, f"does not exist ({through})")
-        if isinstance(error, PermissionError) or status in (401, 403):
-            return MediaAccessDenied(
-                uri, f"the store refused to read it {through}", "Give its identity permission to read this object"
-            )
-        if isinstance(error, (ImportError, ValueError, AirflowException)):
-            return MediaError(
-                uri,
-                f"no store answers for {scheme_of(uri)}:// ({error})",
-                "Install the Airflow provider of this store, and check the connection",
-            )
-        return MediaUnavailable(f"media: {uri}: cannot be read {through} ({type(error).__name__})", source=uri)
+        return MediaObject(uri=uri, body=body, etag=version_of(before), declared_type=declared, name=name_of(path.path))
 
 
 class ObjectStorageSink:
@@ -248,14 +158,3 @@ def _plain_type(content_type: str) -> str:
     """A peer's media type without its parameters, or the general one where it would not do as a header."""
     bare = content_type.partition(";")[0].strip()
     return bare if _MEDIA_TYPE.fullmatch(bare) else "application/octet-stream"
-
-
-def _facts(path: ObjectStoragePath) -> dict[str, Any]:
-    """What the store says about an object now, not what a listing said before."""
-    path.fs.invalidate_cache()
-    return dict(path.fs.info(path.path))
-
-
-def _version(facts: Mapping[str, Any]) -> str:
-    found = next((str(facts[key]) for key in _VERSION_KEYS if facts.get(key)), "")
-    return f"{found}-{facts.get('size')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,13 @@ from airflow_provider_mm7.sending import (
     Prepared,
     Profile,
     SendResult,
+    Work,
     prepare,
     send,
     utc_now,
 )
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES
-from airflow_provider_mm7.store import Origin
+from airflow_provider_mm7.store import Origin, Settlement
 
 #: Recipients that a preview shows of one request.
 MAX_SHOWN = 10
@@ -63,7 +64,7 @@ class Courier:
         :raises InputError: naming the field, the problem and the remedy.
         """
         prepared = prepare(
-            draft, profile_of(self._hook().settings), open_media_source(aws_conn_id=self.aws_conn_id), now=utc_now()
+            draft, profile_of(self.hook().settings), open_media_source(aws_conn_id=self.aws_conn_id), now=utc_now()
         )
         for warning in prepared.warnings:
             log.warning("%s", warning)
@@ -71,12 +72,13 @@ class Courier:
 
     def send(
         self,
-        prepared: Prepared,
+        what: Prepared | Work,
         *,
         key: str,
         origin: Origin | None = None,
         on_unknown: OnUnknown = OnUnknown.HOLD,
         on_batch: Callable[[str], None] | None = None,
+        settled: Callable[[Sequence[Settlement]], None] | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> SendResult:
         """Send to each recipient at most once under this key.
@@ -85,10 +87,10 @@ class Courier:
 
         :raises StoreError: the ledger cannot be used; nothing more was sent.
         """
-        hook = self._hook()
+        hook = self.hook()
         with hook.get_conn() as client:
             result = send(
-                prepared,
+                what,
                 store=open_ledger(),
                 client=client,
                 key=key,
@@ -98,6 +100,7 @@ class Courier:
                 overrides=hook.verdicts,
                 rate_per_s=hook.settings.rate_per_s,
                 on_batch=on_batch,
+                settled=settled,
                 stopped=stopped,
             )
         counts = result.summary
@@ -107,7 +110,8 @@ class Courier:
         )
         return result
 
-    def _hook(self) -> MM7Hook:
+    def hook(self) -> MM7Hook:
+        """Return the hook of the connection."""
         return MM7Hook(mm7_conn_id=self.mm7_conn_id)
 
 

@@ -35,8 +35,8 @@ def build_parts(
     """
     texts = [text] if isinstance(text, str) else list(text or ())
     names = UniqueNames()
-    parts = [_text_part(words, number, names) for number, words in enumerate(filter(str.strip, texts))]
-    parts += [_media_part(found, names, spelling) for found in objects]
+    parts = [text_part(words, number, names) for number, words in enumerate(filter(str.strip, texts))]
+    parts += [media_part(found, names, spelling) for found in objects]
     if max_bytes is not None:
         check_size(predicted_size(parts), max_bytes, objects)
     return tuple(parts)
@@ -81,7 +81,11 @@ def _ascii(text: str) -> str:
     return _UNSAFE.sub("_", plain).strip("_-")
 
 
-def _text_part(words: str, number: int, names: UniqueNames) -> Part:
+def text_part(words: str, number: int, names: UniqueNames) -> Part:
+    """Make a part of a text.
+
+    :param number: which of the message's texts it is, from 0.
+    """
     try:
         body = words.encode("utf-8")
     except UnicodeEncodeError as exc:
@@ -96,7 +100,11 @@ def _text_part(words: str, number: int, names: UniqueNames) -> Part:
     )
 
 
-def _media_part(found: MediaObject, names: UniqueNames, spelling: str) -> Part:
+def media_part(found: MediaObject, names: UniqueNames, spelling: str) -> Part:
+    """Make a part of an object.
+
+    :raises MediaTypeUnknown: it is of no supported type.
+    """
     registered = detect_type(found.body, name=found.name, declared=found.declared_type, source=found.uri)
     if registered == "application/smil":
         raise SmilError(found.uri, "is a SMIL document, not a medium", "Give it as the parameter smil")

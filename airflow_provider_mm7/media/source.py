@@ -131,7 +131,7 @@ class LocalFiles:
         """Fetch a file. See :meth:`MediaSource.fetch`."""
         path = local_path(uri)
         try:
-            with open(path, "rb", buffering=0, opener=_open_without_waiting) as stream:
+            with open(path, "rb", buffering=0, opener=open_without_waiting) as stream:
                 facts = os.fstat(stream.fileno())
                 if not stat.S_ISREG(facts.st_mode):
                     raise MediaError(uri, "is not a regular file", "Name a file")
@@ -147,11 +147,16 @@ class LocalFiles:
             raise MediaError(uri, "is not a regular file", "Name a file") from exc
         except OSError as exc:
             raise MediaError(uri, f"cannot be read ({exc.strerror})", "Check the file system of the worker") from exc
-        etag = f"{facts.st_dev:x}-{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
-        return MediaObject(uri=uri, body=body, etag=etag, name=path.name)
+        return MediaObject(uri=uri, body=body, etag=file_version(facts), name=path.name)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def file_version(facts: os.stat_result) -> str:
+    """Name the version of a local file."""
+    return f"{facts.st_dev:x}-{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """Open a file for :func:`open`'s ``opener``."""
     # A FIFO would wait for a writer for ever; a regular file does not mind the flag.
     return os.open(path, flags | os.O_NONBLOCK)
 

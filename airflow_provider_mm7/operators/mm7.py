@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
-
-from airflow_provider_mm7.exceptions import (
-    ConnectionConfigError,
-    InputError,
-    MediaChanged,
-    StoreNotMigrated,
-    StoreNotShared,
-)
+from airflow_provider_mm7.operators.base import BATCH_ID_KEY, SendingOperator, default_key, origin_of
+from airflow_provider_mm7.operators.batch import SendMMSBatchOperator
+from airflow_provider_mm7.operators.plan import PlanRecipientsOperator
 from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
@@ -24,19 +18,12 @@ if TYPE_CHECKING:
     from airflow_provider_mm7.hooks.sending import Courier
     from airflow_provider_mm7.sending import Draft, Prepared
 
+__all__ = ["PlanRecipientsOperator", "SendMMSBatchOperator", "SendMMSOperator"]
+
 log = logging.getLogger(__name__)
 
-#: XCom keys of the contract.
-BATCH_ID_KEY = "batch_id"
-RETURN_KEY = "return_value"
 
-_Choice = TypeVar("_Choice", FailOn, OnUnknown)
-
-#: What running the same again cannot mend.
-_PERMANENT = (InputError, ConnectionConfigError, StoreNotMigrated, StoreNotShared)
-
-
-class SendMMSOperator(BaseOperator):
+class SendMMSOperator(SendingOperator):
     """Send one picture message to one or many recipients, each of them at most once.
 
     Everything is checked, and the media are read, before anything is sent. A retry of the task, or a run after it was
@@ -49,28 +36,12 @@ class SendMMSOperator(BaseOperator):
     :param text: one text part, or several.
     :param media: URIs of media in their order: ``s3://bucket/key``, ``file:///...``, or any object store that Airflow's
         ObjectStoragePath knows.
-    :param smil: ``auto`` writes slides for the parts; ``none`` leaves them out; or a URI, or a document.
-    :param delivery_report: whether reports are asked for; a DeliveryReportSensor needs them.
-    :param read_reply: whether the recipient's handset is asked to tell that the message was read.
-    :param priority: ``Normal``, ``High`` or ``Low``.
-    :param message_class: ``Personal``, ``Informational``, ``Advertisement`` or ``Auto``.
-    :param linked_id: MessageID of the message that this one answers.
-    :param expiry: when the MMSC gives up: a timedelta from now, a datetime with zone, or RFC 3339 text.
-    :param earliest_delivery: not before; like ``expiry``.
-    :param charged_party: ``Sender``, ``Recipient``, ``Both``, ``Neither``, ``ThirdParty`` or ``Other``.
-    :param distribution_indicator: False forbids handing the message on.
-    :param allow_adaptations: whether the MMSC may adapt the media to the handset.
-    :param content_class: ``text``, ``image-basic``, ``image-rich``, ``video-basic``, ``video-rich``, ``megapixel``,
-        ``content-basic`` or ``content-rich``.
-    :param mm7_conn_id: the MMSC's connection.
-    :param aws_conn_id: the connection for ``s3://`` media; None: boto3's own credential chain.
     :param idempotency_key: names the batch; default ``dag_id/run_id/task_id/map_index``.
-    :param on_unknown: what to do with messages of which it is unknown whether they were accepted: ``hold`` fails the
-        task and never sends them again; ``resend`` lets the next try send them, at the risk of sending twice.
     :param fail_on: fail on ``any`` refused recipient (default for one), when ``all`` are (default for more), or
         ``never``.
-    :param preview: do everything but the POST, and log the envelope with numbers masked and text left out.
     :param xcom_messages: whether the result lists the messages (up to 1,000).
+
+    The other parameters are those of :class:`~airflow_provider_mm7.operators.base.SendingOperator`.
 
     Pushes XCom ``batch_id`` before the first request, and as ``return_value``, before any failure is raised::
 
@@ -78,32 +49,7 @@ class SendMMSOperator(BaseOperator):
          "messages": [{"recipient", "message_id", "transaction_id", "state", "status_code", "status_text"}, ...]}
     """
 
-    template_fields: Sequence[str] = (
-        "to",
-        "cc",
-        "bcc",
-        "subject",
-        "text",
-        "media",
-        "smil",
-        "priority",
-        "message_class",
-        "linked_id",
-        "expiry",
-        "earliest_delivery",
-        "charged_party",
-        "content_class",
-        "mm7_conn_id",
-        "aws_conn_id",
-        "idempotency_key",
-        "on_unknown",
-        "fail_on",
-    )
-    # A document given as a path with this ending is left to the object store, not to Jinja's loader.
-    template_ext: Sequence[str] = ()
-    ui_color = "#d7eefc"
-    #: Whether Airflow wants the task to end. A plain flag, since a signal handler sets it.
-    _killed = False
+    template_fields: Sequence[str] = ("to", "cc", "bcc", "subject", "text", "media", *SendingOperator.template_fields)
 
     def __init__(
         self,
@@ -111,27 +57,6 @@ class SendMMSOperator(BaseOperator):
         to: str | Sequence[str],
         cc: str | Sequence[str] | None = None,
         bcc: str | Sequence[str] | None = None,
-        subject: str | None = None,
-        text: str | Sequence[str] | None = None,
-        media: str | Sequence[str] | None = None,
-        smil: str = "auto",
-        delivery_report: bool | None = True,
-        read_reply: bool | None = None,
-        priority: str | None = None,
-        message_class: str | None = None,
-        linked_id: str | None = None,
-        expiry: timedelta | datetime | str | None = None,
-        earliest_delivery: timedelta | datetime | str | None = None,
-        charged_party: str | None = None,
-        distribution_indicator: bool | None = None,
-        allow_adaptations: bool = True,
-        content_class: str | None = None,
-        mm7_conn_id: str = "mm7_default",
-        aws_conn_id: str | None = "aws_default",
-        idempotency_key: str | None = None,
-        on_unknown: str = OnUnknown.HOLD.value,
-        fail_on: str | None = None,
-        preview: bool = False,
         xcom_messages: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -139,86 +64,41 @@ class SendMMSOperator(BaseOperator):
         self.to = to
         self.cc = cc
         self.bcc = bcc
-        self.subject = subject
-        self.text = text
-        self.media = media
-        self.smil = smil
-        self.delivery_report = delivery_report
-        self.read_reply = read_reply
-        self.priority = priority
-        self.message_class = message_class
-        self.linked_id = linked_id
-        self.expiry = expiry
-        self.earliest_delivery = earliest_delivery
-        self.charged_party = charged_party
-        self.distribution_indicator = distribution_indicator
-        self.allow_adaptations = allow_adaptations
-        self.content_class = content_class
-        self.mm7_conn_id = mm7_conn_id
-        self.aws_conn_id = aws_conn_id
-        self.idempotency_key = idempotency_key
-        self.on_unknown = on_unknown
-        self.fail_on = fail_on
-        self.preview = preview
         self.xcom_messages = xcom_messages
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Send, and return the result.
-
-        :raises AirflowFailException: bad input, a refusal that ``fail_on`` counts, or messages held in doubt.
-        :raises AirflowException: something was not sent and may be, by a retry.
-        """
-        from airflow_provider_mm7.hooks.sending import Courier
-
-        try:
-            on_unknown = _choice(OnUnknown, self.on_unknown, "on_unknown")
-            fail_on = _choice(FailOn, self.fail_on, "fail_on") if self.fail_on else None
-            courier = Courier(mm7_conn_id=self.mm7_conn_id, aws_conn_id=self.aws_conn_id)
-            prepared = courier.prepare(self._draft())
-            if self.preview:
-                return self._show(prepared)
-            return self._send(context, courier, prepared, on_unknown, fail_on)
-        except MediaChanged:
-            # An upload that is under way: the next try finds it complete.
-            raise
-        except _PERMANENT as exc:
-            raise AirflowFailException(str(exc)) from exc
-
-    def on_kill(self) -> None:
-        """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
-        self._killed = True
-
-    def _push(self, ti: Any, values: Mapping[str, Any]) -> None:
-        # Airflow leaves the returned value out without do_xcom_push; so do we what it does not push itself.
-        if self.do_xcom_push:
-            for key, value in values.items():
-                ti.xcom_push(key=key, value=value)
-
     def _draft(self) -> Draft:
-        from airflow_provider_mm7.sending import Draft, parse_list, parse_when
+        from airflow_provider_mm7.sending import parse_list
 
-        text = (self.text,) if isinstance(self.text, str) else tuple(self.text or ())
-        return Draft(
+        return replace(
+            self._shared_draft(),
             to=parse_list(self.to, field="to"),
             cc=parse_list(self.cc, field="cc"),
             bcc=parse_list(self.bcc, field="bcc"),
             # A template over several lines ends in a line break, which no subject may.
             subject=self.subject.strip() if isinstance(self.subject, str) else self.subject,
-            text=text,
+            text=(self.text,) if isinstance(self.text, str) else tuple(self.text or ()),
             media=_uris(self.media),
-            smil=self.smil,
-            delivery_report=self.delivery_report,
-            read_reply=self.read_reply,
-            priority=self.priority,
-            message_class=self.message_class,
-            linked_id=self.linked_id,
-            expiry=parse_when(self.expiry, field="expiry"),
-            earliest_delivery=parse_when(self.earliest_delivery, field="earliest_delivery"),
-            charged_party=self.charged_party,
-            distribution_indicator=self.distribution_indicator,
-            allow_adaptations=self.allow_adaptations,
-            content_class=self.content_class,
         )
+
+    def _run(
+        self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None
+    ) -> dict[str, Any]:
+        prepared = courier.prepare(self._draft())
+        if self.preview:
+            return self._show(prepared)
+        if fail_on is None:
+            fail_on = FailOn.ANY if len(prepared.recipients) == 1 else FailOn.ALL
+        ti: Any = context["ti"]
+        result = courier.send(
+            prepared,
+            key=self.idempotency_key or default_key(ti, ti.map_index),
+            origin=origin_of(ti),
+            on_unknown=on_unknown,
+            on_batch=lambda batch_id: self._push(ti, {BATCH_ID_KEY: batch_id}),
+            stopped=lambda: self._killed,
+        )
+        contract = result.as_xcom(messages=self.xcom_messages)
+        return self._finish(ti, result, contract, fail_on=fail_on, on_unknown=on_unknown)
 
     def _show(self, prepared: Prepared) -> dict[str, Any]:
         from airflow_provider_mm7.hooks.sending import describe_preview, preview_result
@@ -229,34 +109,6 @@ class SendMMSOperator(BaseOperator):
             del result["messages"]
         return result
 
-    def _send(
-        self, context: Context, courier: Courier, prepared: Prepared, on_unknown: OnUnknown, fail_on: FailOn | None
-    ) -> dict[str, Any]:
-        from airflow_provider_mm7.sending import find_failure
-
-        if fail_on is None:
-            fail_on = FailOn.ANY if len(prepared.recipients) == 1 else FailOn.ALL
-        ti = context["ti"]
-
-        def push_batch_id(batch_id: str) -> None:
-            self._push(ti, {BATCH_ID_KEY: batch_id})
-
-        result = courier.send(
-            prepared,
-            key=self.idempotency_key
-            or "/".join(str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)),
-            origin=_origin(ti),
-            on_unknown=on_unknown,
-            on_batch=push_batch_id,
-            stopped=lambda: self._killed,
-        )
-        contract = result.as_xcom(messages=self.xcom_messages)
-        failure = find_failure(result, fail_on=fail_on, on_unknown=on_unknown)
-        if failure is None:
-            return contract
-        self._push(ti, {**(contract if self.multiple_outputs else {}), RETURN_KEY: contract})
-        raise (AirflowException if failure.retryable else AirflowFailException)(failure.text)
-
 
 def _uris(media: object) -> tuple[str, ...]:
     from airflow_provider_mm7.sending import parse_list
@@ -265,16 +117,3 @@ def _uris(media: object) -> tuple[str, ...]:
     if isinstance(media, str) and not media.lstrip().startswith("["):
         return (media.strip(),) if media.strip() else ()
     return parse_list(media, field="media")
-
-
-def _origin(ti: Any) -> Any:
-    from airflow_provider_mm7.store import Origin
-
-    return Origin(dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=ti.map_index)
-
-
-def _choice(kind: type[_Choice], value: str, field: str) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InputError(field, f"{value!r} is unknown", f"Give one of: {', '.join(kind)}") from None

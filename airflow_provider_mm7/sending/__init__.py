@@ -7,7 +7,7 @@ from airflow_provider_mm7.sending.engine import Engine, claim_bound
 from airflow_provider_mm7.sending.parse import parse_list, parse_when
 from airflow_provider_mm7.sending.prepare import Prepared, check_recipients, prepare
 from airflow_provider_mm7.sending.result import FailOn, Failure, OnUnknown, SendResult, find_failure
-from airflow_provider_mm7.sending.send import send, utc_now
+from airflow_provider_mm7.sending.send import Work, send, utc_now
 
 __all__ = [
     "Draft",
@@ -19,6 +19,7 @@ __all__ = [
     "Profile",
     "Recipient",
     "SendResult",
+    "Work",
     "check_recipients",
     "claim_bound",
     "find_failure",

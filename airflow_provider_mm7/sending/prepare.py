@@ -101,7 +101,7 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
     content = encode_content(parts, content_id=f"content-{token}", boundary=f"inner{token}", smil=smil)
     prepared = Prepared(
         recipients=recipients,
-        template=_template(draft, profile, content, now),
+        template=make_template(draft, profile, content.content_id, now),
         content=content,
         parts=parts if smil is None else (smil, *parts),
         profile=profile,
@@ -154,10 +154,15 @@ def _parts(
     limit = profile.max_message_bytes
     objects = fetch_media(source, draft.media, max_bytes=limit, used=sum(len(text.encode()) for text in draft.text))
     parts = build_parts(draft.text, objects, spelling=profile.media_types, max_bytes=limit)
-    return parts, _smil(draft.smil, parts, source), objects
+    return parts, make_smil(draft.smil, parts, source), objects
 
 
-def _smil(smil: str, parts: Sequence[Part], source: MediaSource) -> Part | None:
+def make_smil(smil: str, parts: Sequence[Part], source: MediaSource) -> Part | None:
+    """Make the presentation of some parts, of which it reads all but the bodies.
+
+    :param smil: as in :class:`Draft`.
+    :raises SmilError: the user's document does not fit the parts.
+    """
     if smil == "none":
         return None
     if smil == "auto":
@@ -167,7 +172,11 @@ def _smil(smil: str, parts: Sequence[Part], source: MediaSource) -> Part | None:
     return validate_smil(source.fetch(smil, limit=MAX_SMIL_BYTES).body, parts)
 
 
-def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -> SubmitReq:
+def make_template(draft: Draft, profile: Profile, content_id: str, now: datetime) -> SubmitReq:
+    """Make the request without its recipients.
+
+    :param content_id: of the content that it will travel with.
+    """
     return SubmitReq(
         mm7_version=profile.dialect.mm7_version,
         sender_identification=profile.sender,
@@ -184,7 +193,7 @@ def _template(draft: Draft, profile: Profile, content: Content, now: datetime) -
         charged_party=draft.charged_party,
         distribution_indicator=draft.distribution_indicator,
         content_class=draft.content_class,
-        contents=(ContentRef(href=f"cid:{content.content_id}", allow_adaptations=draft.allow_adaptations),),
+        contents=(ContentRef(href=f"cid:{content_id}", allow_adaptations=draft.allow_adaptations),),
     )
 
 

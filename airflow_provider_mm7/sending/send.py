@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict, number_key
-from airflow_provider_mm7.sending.engine import Engine
+from airflow_provider_mm7.sending.engine import Compose, Engine, ignore
 from airflow_provider_mm7.sending.halt import never
 from airflow_provider_mm7.sending.pacer import Pace
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
-from airflow_provider_mm7.store import NewSubmission, Origin, Store, Submission
+from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, Settlement, Store, Submission
 from airflow_provider_mm7.transport import MMSCClient
 
 
@@ -21,8 +22,44 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What there is to send: who gets something, and how each message is made.
+
+    :ivar submissions: consumed once.
+    :ivar compose: makes the payload for some of them.
+    :ivar group_size: recipients in one SubmitReq.
+    :ivar wanted: tells which of some rows are asked for, where the submissions need not be held for that.
+    """
+
+    submissions: Iterable[NewSubmission]
+    compose: Compose
+    group_size: int = 1
+    wanted: Callable[[Sequence[RowKey]], set[RowKey]] | None = None
+
+
+def work_of(prepared: Prepared) -> Work:
+    """Return the work of sending one message to all its recipients."""
+    # As the ledger keys them: a row may keep the spelling of a former run.
+    by_key = {number_key(item.number): item for item in prepared.recipients}
+
+    def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
+        keys = [number_key(item.recipient) for item in group]
+        if any(key not in by_key for key in keys):
+            raise InputError(
+                "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
+            )
+        return prepared.payload([by_key[key] for key in keys], transaction_id)
+
+    return Work(
+        submissions=(NewSubmission(recipient=item.number) for item in by_key.values()),
+        compose=compose,
+        group_size=prepared.profile.recipients_per_request,
+    )
+
+
 def send(
-    prepared: Prepared,
+    what: Prepared | Work,
     *,
     store: Store,
     client: MMSCClient,
@@ -33,42 +70,36 @@ def send(
     overrides: Mapping[int, Verdict] | None = None,
     rate_per_s: float | None = None,
     on_batch: Callable[[str], None] | None = None,
+    settled: Callable[[Sequence[Settlement]], None] | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> SendResult:
-    """Send a prepared message to each of its recipients at most once under this key.
+    """Send to each recipient at most once under this key.
 
     What a former run under the key left unsent for recipients that are no longer asked for is withdrawn.
 
+    :param what: one message for all, or work whose messages differ.
     :param key: the idempotency key.
     :param rate_per_s: messages a second, over all who send over this connection with this store.
     :param on_batch: called with the batch id before the first request.
+    :param settled: told what each commit recorded.
     :param stopped: once it returns true, nothing more is sent; may change in a signal handler.
     :return: counts and messages of the whole batch, former runs' included.
     :raises StoreError: the ledger cannot be used; nothing more is sent.
     """
+    work = what if isinstance(what, Work) else work_of(what)
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
-    # As the ledger keys them: a row may keep the spelling of a former run.
-    by_key = {number_key(item.number): item for item in prepared.recipients}
-    store.replan(batch.batch_id, (NewSubmission(recipient=item.number) for item in by_key.values()))
+    store.replan(batch.batch_id, work.submissions, wanted=work.wanted)
     if on_batch is not None:
         on_batch(batch.batch_id)
-
-    def compose(group: Sequence[Submission], transaction_id: str) -> Payload:
-        keys = [number_key(item.recipient) for item in group]
-        if any(key not in by_key for key in keys):
-            raise InputError(
-                "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
-            )
-        return prepared.payload([by_key[key] for key in keys], transaction_id)
-
     engine = Engine(
         store=store,
         client=client,
-        compose=compose,
-        group_size=prepared.profile.recipients_per_request,
+        compose=work.compose,
+        group_size=work.group_size,
         overrides=overrides or {},
         pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
         resend_unknown=on_unknown is OnUnknown.RESEND,
+        settled=settled or ignore,
         stopped=stopped or never,
     )
     halted_by = engine.run(batch.batch_id)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_mm7.store.batches import batch_id_of
+from airflow_provider_mm7.store.batches import RowKey, batch_id_of
 from airflow_provider_mm7.store.components import FRESH_S
 from airflow_provider_mm7.store.facade import Store, open_store
 from airflow_provider_mm7.store.types import (
@@ -47,6 +47,7 @@ __all__ = [
     "PruneCounts",
     "Report",
     "ReportKind",
+    "RowKey",
     "Settlement",
     "State",
     "Store",
