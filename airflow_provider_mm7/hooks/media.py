@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_mm7.exceptions import InputError, MediaError, StoreUnavailable
-from airflow_provider_mm7.hooks.stores import facts_of, s3_errors, split_s3_uri, storage_errors, version_of
+from airflow_provider_mm7.hooks.stores import (
+    S3Connection,
+    facts_of,
+    s3_errors,
+    split_s3_uri,
+    storage_errors,
+    version_of,
+)
 from airflow_provider_mm7.media.sink import checked_name
 from airflow_provider_mm7.media.source import (
     CachedSource,
@@ -42,7 +47,11 @@ _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-
 
 
 def open_media_source(
-    *, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None, max_bytes: int = CACHE_BYTES
+    *,
+    aws_conn_id: str | None = DEFAULT_AWS_CONN_ID,
+    conn_id: str | None = None,
+    s3: S3Connection | None = None,
+    max_bytes: int = CACHE_BYTES,
 ) -> MediaSource:
     """Return the sources of one run of a task, behind one cache: each distinct object is read once.
 
@@ -50,10 +59,11 @@ def open_media_source(
 
     :param aws_conn_id: Airflow connection for S3; None uses boto3's own chain of credentials.
     :param conn_id: Airflow connection for other object stores; ``gs://conn_id@bucket/key`` names one as well.
+    :param s3: how S3 is reached, in place of ``aws_conn_id``.
     :param max_bytes: bytes kept.
     """
     sources = SourceByScheme(
-        {"s3": S3HookSource(aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
+        {"s3": S3HookSource(s3 or aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
     )
     return CachedSource(sources, max_bytes=max_bytes)
 
@@ -64,21 +74,21 @@ class S3HookSource:
     Each object costs one HEAD, for its size and version, and one GET of exactly that version. One client is made, when
     it is first needed, and kept; it may be used by several threads.
 
-    :param aws_conn_id: Airflow connection (credentials, role, region, ``endpoint_url``).
+    :param connection: Airflow connection (credentials, role, region, ``endpoint_url``), or a client that is shared.
     """
 
-    def __init__(self, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID) -> None:
-        self._aws_conn_id = aws_conn_id
+    def __init__(self, connection: str | S3Connection | None = DEFAULT_AWS_CONN_ID) -> None:
+        self._s3 = connection if isinstance(connection, S3Connection) else S3Connection(connection)
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The boto3 client of the connection."""
-        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
+        return self._s3.client
 
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch an object. See :meth:`airflow_provider_mm7.media.source.MediaSource.fetch`."""
         bucket, key = split_s3_uri(uri)
-        with s3_errors(uri, self._aws_conn_id):
+        with s3_errors(uri, self._s3.aws_conn_id):
             head: Mapping[str, Any] = self.client.head_object(Bucket=bucket, Key=key)
             size, etag = int(head["ContentLength"]), str(head["ETag"])
             refuse_size(uri, size, limit)

@@ -8,30 +8,35 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_mm7.exceptions import MediaAccessDenied, MediaChanged, MediaError, MediaNotFound
-from airflow_provider_mm7.hooks.stores import facts_of, s3_errors, split_s3_uri, storage_errors, version_of
+from airflow_provider_mm7.hooks.stores import (
+    S3Connection,
+    facts_of,
+    s3_errors,
+    split_s3_uri,
+    storage_errors,
+    version_of,
+)
 from airflow_provider_mm7.media.source import file_version, local_path, open_without_waiting, scheme_of
 from airflow_provider_mm7.sending.recipients.source import FIELD, ByteStream, FileFacts, Files, Span
 
 Errors = Callable[[], AbstractContextManager[None]]
 
 
-def open_files(*, aws_conn_id: str | None = "aws_default", conn_id: str | None = None, field: str = FIELD) -> Files:
+def open_files(s3: S3Connection, *, conn_id: str | None = None, field: str = FIELD) -> Files:
     """Return the stores of recipients files, by the scheme of the URI.
 
-    :param aws_conn_id: Airflow connection for S3; None uses boto3's own chain of credentials.
+    :param s3: how S3 is reached.
     :param conn_id: Airflow connection for other object stores.
     :param field: the parameter that errors name.
     """
-    return FilesByScheme(S3Files(aws_conn_id, field), LocalFolders(field), ObjectStorageFiles(conn_id, field), field)
+    return FilesByScheme(S3Files(s3, field), LocalFolders(field), ObjectStorageFiles(conn_id, field), field)
 
 
 class FilesByScheme:
@@ -89,23 +94,18 @@ class _Limited:
 class S3Files:
     """Objects of S3. A file is one GET; so is a span, which names the version it wants."""
 
-    def __init__(self, aws_conn_id: str | None, field: str) -> None:
-        self._aws_conn_id = aws_conn_id
+    def __init__(self, s3: S3Connection, field: str) -> None:
+        self._s3 = s3
         self._field = field
 
-    @cached_property
-    def client(self) -> Any:
-        """The boto3 client of the connection."""
-        return S3Hook(aws_conn_id=self._aws_conn_id).get_conn()
-
     def _errors(self, uri: str) -> AbstractContextManager[None]:
-        return s3_errors(uri, self._aws_conn_id, field=self._field)
+        return s3_errors(uri, self._s3.aws_conn_id, field=self._field)
 
     def facts(self, uri: str) -> FileFacts:
         """Tell size and version: one HEAD."""
         bucket, key = split_s3_uri(uri, field=self._field)
         with self._errors(uri):
-            head = self.client.head_object(Bucket=bucket, Key=key)
+            head = self._s3.client.head_object(Bucket=bucket, Key=key)
         return FileFacts(size=int(head["ContentLength"]), etag=str(head["ETag"]))
 
     @contextmanager
@@ -119,7 +119,7 @@ class S3Files:
             return
         wanted = {} if span is None else {"Range": f"bytes={span.start}-{span.end - 1}", "IfMatch": span.etag}
         with self._errors(uri):
-            answer = self.client.get_object(Bucket=bucket, Key=key, **wanted)
+            answer = self._s3.client.get_object(Bucket=bucket, Key=key, **wanted)
         with closing(answer["Body"]) as stream:
             yield _Guarded(stream, lambda: self._errors(uri))
 
@@ -127,7 +127,7 @@ class S3Files:
         """Write an object: one PUT."""
         bucket, key = split_s3_uri(uri, field=self._field)
         with self._errors(uri):
-            self.client.put_object(Bucket=bucket, Key=key, Body=body)
+            self._s3.client.put_object(Bucket=bucket, Key=key, Body=body)
 
 
 class LocalFolders:

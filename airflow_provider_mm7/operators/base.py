@@ -152,9 +152,7 @@ class SendingOperator(BaseOperator):
         except _PERMANENT as exc:
             raise AirflowFailException(str(exc)) from exc
 
-    def _run(
-        self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None
-    ) -> dict[str, Any]:
+    def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         """Send, and return the XCom contract."""
         raise NotImplementedError
 

@@ -80,9 +80,7 @@ class SendMMSOperator(SendingOperator):
             media=_uris(self.media),
         )
 
-    def _run(
-        self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None
-    ) -> dict[str, Any]:
+    def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         prepared = courier.prepare(self._draft())
         if self.preview:
             return self._show(prepared)

@@ -1,5 +1,7 @@
-"""Messages of a batch whose content differs from row to row: each object is fetched and encoded once, each content
-that rows share is put together once, and what is made lies within a bound in bytes.
+"""Messages of a batch whose content differs from row to row.
+
+Each object is fetched and encoded once, each content that rows share is put together once, and what is kept of both
+lies within a bound in bytes.
 """
 
 from __future__ import annotations

@@ -58,9 +58,7 @@ class Progress:
         done = self._before + self._settled
         rate = self._settled / max(now - self._begun, 1e-9)
         left = "unknown" if not self._settled else _duration((self._total - done) / rate)
-        counts = ", ".join(
-            f"{self._counts[state]} {state}" for state in (State.ACCEPTED, State.REFUSED, State.UNKNOWN)
-        )
+        counts = ", ".join(f"{self._counts[state]} {state}" for state in (State.ACCEPTED, State.REFUSED, State.UNKNOWN))
         return f"{done} of {self._total} done, {rate:.1f} messages/s, {left} left: {counts}"
 
 

@@ -66,6 +66,7 @@ def send(
     key: str,
     conn_id: str,
     origin: Origin | None = None,
+    family: str | None = None,
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: Mapping[int, Verdict] | None = None,
     rate_per_s: float | None = None,
@@ -79,6 +80,7 @@ def send(
 
     :param what: one message for all, or work whose messages differ.
     :param key: the idempotency key.
+    :param family: names the batches that are parts of one sending, in which a recipient stands once.
     :param rate_per_s: messages a second, over all who send over this connection with this store.
     :param on_batch: called with the batch id before the first request.
     :param settled: told what each commit recorded.
@@ -88,7 +90,7 @@ def send(
     """
     work = what if isinstance(what, Work) else work_of(what)
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
-    store.replan(batch.batch_id, work.submissions, wanted=work.wanted)
+    store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family)
     if on_batch is not None:
         on_batch(batch.batch_id)
     engine = Engine(

@@ -30,8 +30,8 @@ from airflow_provider_mm7.hooks.media import (
     ObjectStorageSource,
     S3HookSource,
     open_media_source,
-    split_s3_uri,
 )
+from airflow_provider_mm7.hooks.stores import split_s3_uri
 from airflow_provider_mm7.media import FolderSink, LocalFiles, MediaSink, MediaSource
 from tests.support.servers import SeaweedFS, free_ports
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import logging
 import os
 import pickle
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,44 +20,13 @@ from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
 from airflow_provider_mm7.sending import engine
-from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
+from tests.operators.conftest import TaskInstance
+from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import free_port
 
 #: A whole GIF of one pixel.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs=")
-
-
-@dataclass
-class TaskInstance:
-    """Records what is pushed, and how many messages had left by then."""
-
-    centre: MMSC | None = None
-    dag_id: str = "dag"
-    run_id: str = "manual__2026-01-02"
-    task_id: str = "send"
-    map_index: int = -1
-    pushed: list[tuple[str, Any, int]] = field(default_factory=list)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed.append((key, json.loads(json.dumps(value)), len(self.centre.received) if self.centre else 0))
-
-    def value(self, key: str) -> Any:
-        return {name: value for name, value, _ in self.pushed}[key]
-
-
-@pytest.fixture(autouse=True)
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path / 'mm7.db'}")
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def connect(url: str, login: str = "u", password: str = "hunter2", **extra: Any) -> None:
-        connection = {"conn_type": "mm7", "host": url, "login": login, "password": password, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_MM7_DEFAULT", json.dumps(connection))
-
-    return connect
 
 
 def operator(**parameters: Any) -> SendMMSOperator:

@@ -26,7 +26,9 @@ def below(base: str, path: str) -> str:
     """
     problem = _problem(path)
     if problem is not None:
-        raise RecipientError("media", f"{problem}", "Give a path below media_base, such as saturn.gif or 2026/saturn.gif")
+        raise RecipientError(
+            "media", f"{problem}", "Give a path below media_base, such as saturn.gif or 2026/saturn.gif"
+        )
     return f"{base.rstrip('/')}/{path}"
 
 

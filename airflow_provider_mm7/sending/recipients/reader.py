@@ -12,10 +12,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import BinaryIO, cast
 
 from airflow_provider_mm7.exceptions import InputError
-from airflow_provider_mm7.sending.recipients.source import FIELD, ByteStream
 from airflow_provider_mm7.sending.outcome import quote
+from airflow_provider_mm7.sending.recipients.source import FIELD, ByteStream
 
 #: Bytes of one line: a hundred times what a message can show, and a bound for files that are no lines at all.
 MAX_LINE_BYTES = 1024 * 1024
@@ -67,7 +68,9 @@ class FileName:
         for suffix, kind in _SUFFIXES.items():
             if plain.lower().endswith(suffix):
                 return cls(stem=plain[: -len(suffix)], suffix=suffix, format=kind, gzipped=gzipped)
-        raise InputError(field, f"{uri}: its name tells no format", "Name it .csv, .jsonl or .ndjson (recipients also .gz)")
+        raise InputError(
+            field, f"{uri}: its name tells no format", "Name it .csv, .jsonl or .ndjson (recipients also .gz)"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +182,9 @@ def read_header(line: str) -> tuple[tuple[str, ...], str]:
     try:
         (fields,) = csv.reader([text], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError):
-        raise InputError(FIELD, "the header line has an open quote", "Write each column's name on the first line") from None
+        raise InputError(
+            FIELD, "the header line has an open quote", "Write each column's name on the first line"
+        ) from None
     columns = tuple(name.strip() for name in fields)
     named = [name for name in columns if name]
     twice = sorted({name for name in named if named.count(name) > 1})
@@ -249,7 +254,7 @@ class Gunzip:
     """
 
     def __init__(self, stream: ByteStream) -> None:
-        self._file = gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[arg-type]  # it only reads
+        self._file = gzip.GzipFile(fileobj=cast(BinaryIO, stream), mode="rb")
 
     def read(self, size: int, /) -> bytes:
         """Return at most so many bytes; none at the end.

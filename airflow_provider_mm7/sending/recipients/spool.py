@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.protocol import number_key
@@ -35,7 +36,8 @@ _TABLES = """
         line INTEGER NOT NULL, number TEXT NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL
     );
     CREATE TABLE outcome (
-        key TEXT NOT NULL, recipient TEXT NOT NULL, message_id TEXT, state TEXT NOT NULL, status INTEGER, status_text TEXT
+        key TEXT NOT NULL, recipient TEXT NOT NULL, message_id TEXT, state TEXT NOT NULL, status INTEGER,
+        status_text TEXT
     );
 """
 
@@ -175,6 +177,10 @@ class Spool:
         """Count the different contents."""
         return self._number("SELECT count(*) FROM content")
 
+    def count_elsewhere(self) -> int:
+        """Count the rows of which :meth:`record_outcomes` was told nothing."""
+        return self._number("SELECT count(*) FROM row WHERE key NOT IN (SELECT key FROM outcome)")
+
     def count_problems(self, state: Rejection) -> int:
         """Count the rows that are not sent for one reason."""
         return self._number("SELECT count(*) FROM problem WHERE state = ?", state.value)
@@ -185,7 +191,9 @@ class Spool:
         query = f"SELECT line, number, state, text FROM problem WHERE state IN ({marks}) ORDER BY line LIMIT ?"  # noqa: S608
         with self._using() as db:
             rows = db.execute(query, (*states, limit)).fetchall()
-        return [Problem(line=line, number=number, state=Rejection(state), text=text) for line, number, state, text in rows]
+        return [
+            Problem(line=line, number=number, state=Rejection(state), text=text) for line, number, state, text in rows
+        ]
 
     def rows(self) -> Iterator[SpooledRow]:
         """Yield the rows to send in the order of their lines."""
@@ -205,6 +213,12 @@ class Spool:
         query = "SELECT 1 FROM row WHERE key = ?"
         with self._using() as db:
             return {key for key in keys if db.execute(query, (key,)).fetchone()}
+
+    def contents(self, limit: int) -> list[RowContent]:
+        """Give the first contents."""
+        with self._using() as db:
+            rows = db.execute("SELECT body FROM content ORDER BY id LIMIT ?", (limit,)).fetchall()
+        return [RowContent.load(body) for (body,) in rows]
 
     def content(self, content_id: int) -> RowContent:
         """Give a content by its number."""
@@ -237,14 +251,14 @@ class Spool:
             UNION ALL SELECT line, number, NULL, state, NULL, text FROM problem
             UNION ALL SELECT NULL, recipient, message_id, state, status, status_text
             FROM outcome WHERE key NOT IN (SELECT key FROM row)
-            ORDER BY 1 IS NULL, 1
+            ORDER BY 1 NULLS LAST
         """
         for line, recipient, message_id, state, status, text in self._pages(query, {"unsent": unsent}):
             yield LineResult(
                 line=line, recipient=recipient, message_id=message_id, state=state, status=status, status_text=text
             )
 
-    def _pages(self, query: str, parameters: dict[str, str] | None = None) -> Iterator[tuple[object, ...]]:
+    def _pages(self, query: str, parameters: dict[str, str] | None = None) -> Iterator[tuple[Any, ...]]:
         with self._using() as db:
             cursor = db.execute(query, parameters or {})
         with closing(cursor):

@@ -17,10 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from airflow_provider_mm7.exceptions import InputError, RecipientError
 from airflow_provider_mm7.protocol.scalars import checked_text
+from airflow_provider_mm7.sending.outcome import quote
 from airflow_provider_mm7.sending.recipients.media_paths import below
 from airflow_provider_mm7.sending.recipients.reader import Values
 from airflow_provider_mm7.sending.recipients.spool import RowContent
-from airflow_provider_mm7.sending.outcome import quote
 
 #: The name under which templates find the whole row.
 ROW = "row"
@@ -239,7 +239,9 @@ class _Compiler:
         try:
             return _Field(name=name, fixed=template.render())
         except Exception as exc:  # as above
-            raise InputError(name, f"cannot be rendered ({type(exc).__name__}: {exc})", "Check the names in it") from exc
+            raise InputError(
+                name, f"cannot be rendered ({type(exc).__name__}: {exc})", "Check the names in it"
+            ) from exc
 
 
 def as_sources(value: object, *, name: str) -> Sequence[str | Literal]:
