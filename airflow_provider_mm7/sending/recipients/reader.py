@@ -121,12 +121,12 @@ def read_lines(stream: ByteStream) -> Iterator[tuple[int, str]]:
     :raises InputError: a line is not UTF-8, holds NUL, or is too long.
     """
     for number, line in enumerate(_split(stream), start=1):
-        if b"\0" in line:
-            raise _unreadable(number, "holds a NUL byte", "Save the file as UTF-8 text")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
             raise _unreadable(number, "is not UTF-8", "Save the file as UTF-8") from None
+        if "\0" in text:
+            raise _unreadable(number, "holds a NUL byte", "Save the file as UTF-8 text")
         yield number, text.removeprefix(_BOM) if number == 1 else text
 
 
