@@ -24,7 +24,7 @@ from airflow_provider_mm7.exceptions import (
 from airflow_provider_mm7.media import MediaSource, check_size
 from airflow_provider_mm7.media.parts import UniqueNames, media_part, text_part
 from airflow_provider_mm7.media.size import largest_raw_size
-from airflow_provider_mm7.protocol import EncodedPart, Part, Payload, encode_content, encode_part
+from airflow_provider_mm7.protocol import Content, EncodedPart, Part, Payload, encode_content, encode_part
 from airflow_provider_mm7.sending.cache import BoundedCache
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.prepare import Prepared, make_smil, make_template
@@ -39,6 +39,10 @@ MESSAGE_BYTES = 8 * 1024 * 1024
 _OVERHEAD_BYTES = 6 * 1024
 #: A number of E.164's greatest length.
 _LONGEST = Recipient(number="+" + "9" * 15)
+#: Presentations kept: one for each combination of media's names.
+_MAX_PRESENTATIONS = 1000
+#: SOAP parts kept: one for each subject.
+_MAX_ENVELOPES = 100
 _TRANSFER_ENCODING = "Content-Transfer-Encoding"
 
 
@@ -83,6 +87,18 @@ class EncodedObject:
         return part, replace(self.encoded, content_id=name, headers=headers)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What one content becomes.
+
+    :ivar own_bytes: bytes of it that no other message shares.
+    """
+
+    subject: str | None
+    content: Content
+    own_bytes: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Composer:
     """Puts the message of each row together.
@@ -100,9 +116,11 @@ class Composer:
     message_bytes: int = MESSAGE_BYTES
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _content_id: str = field(init=False)
+    _presentations: dict[tuple[tuple[str | None, str], ...], Part | None] = field(init=False, default_factory=dict)
     _boundary: str = field(init=False)
     _media: BoundedCache[str, EncodedObject | MediaError] = field(init=False)
-    _messages: BoundedCache[int, Prepared | RecipientError] = field(init=False)
+    _messages: BoundedCache[int, Message | RecipientError] = field(init=False)
+    _envelopes: dict[tuple[str | None, str], Prepared] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         # No two messages travel in one request, so that all may use the same.
@@ -137,9 +155,7 @@ class Composer:
         """Find what the schema refuses whatever the content."""
         plain = Part(content_type="text/plain", body=b"")
         content = encode_content([plain], content_id=self._content_id, boundary=self._boundary)
-        template = make_template(replace(self.draft, subject=None), self.profile, self._content_id, self.now)
-        prepared = Prepared(recipients=(), template=template, content=content, parts=(), profile=self.profile)
-        prepared.payload([_LONGEST], str(uuid.uuid4()))
+        self._prepare(None, content).payload([_LONGEST], str(uuid.uuid4()))
 
     def compose(self, group: Sequence[Submission], transaction_id: str) -> Payload:
         """Make the payload for submissions that show the same.
@@ -157,15 +173,15 @@ class Composer:
         made = self._messages.get(found[0].content)
         if isinstance(made, RecipientError):
             raise copy.copy(made)
-        return made.payload([Recipient(number=row.number) for row in found], transaction_id)
+        return self._payload(made, [Recipient(number=row.number) for row in found], transaction_id)
 
-    def _make(self, content_id: int) -> Prepared | RecipientError:
+    def _make(self, content_id: int) -> Message | RecipientError:
         try:
             return self._compose(self.rows.content(content_id))
         except RecipientError as exc:
             return exc.with_traceback(None)
 
-    def _compose(self, content: RowContent) -> Prepared:
+    def _compose(self, content: RowContent) -> Message:
         try:
             return self._put_together(content)
         except RecipientError:
@@ -179,7 +195,7 @@ class Composer:
             # Whatever all share was checked before.
             raise RecipientError(exc.field, exc.problem, exc.remedy) from exc
 
-    def _put_together(self, content: RowContent) -> Prepared:
+    def _put_together(self, content: RowContent) -> Message:
         names = UniqueNames()
         parts = [text_part(text, number, names) for number, text in enumerate(filter(str.strip, content.text))]
         encoded: list[Part | EncodedPart] = [*parts]
@@ -187,20 +203,42 @@ class Composer:
             part, done = self._object(uri).named(names)
             parts.append(part)
             encoded.append(done)
-        smil = make_smil(self.draft.smil, parts, self.source)
+        smil = self._smil(parts)
         made = encode_content(encoded, content_id=self._content_id, boundary=self._boundary, smil=smil)
-        draft = replace(self.draft, subject=content.subject)
-        template = make_template(draft, self.profile, self._content_id, self.now)
-        prepared = Prepared(
-            recipients=(),
-            template=template,
-            content=made,
-            parts=tuple(parts) if smil is None else (smil, *parts),
-            profile=self.profile,
-        )
+        message = Message(subject=content.subject, content=made, own_bytes=sum(len(part.body) for part in parts))
         longest = [_LONGEST] * self.profile.recipients_per_request
-        check_size(len(prepared.payload(longest, str(uuid.uuid4()))), self.profile.max_message_bytes)
-        return prepared
+        check_size(len(self._payload(message, longest, str(uuid.uuid4()))), self.profile.max_message_bytes)
+        return message
+
+    def _payload(self, message: Message, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
+        payload = self._envelope(message).payload(recipients, transaction_id)
+        # The SOAP part says nothing of what is in the content, so that messages of one subject share it.
+        first, *_, end = payload.chunks
+        return Payload(content_type=payload.content_type, chunks=(first, *message.content.chunks, end))
+
+    def _envelope(self, message: Message) -> Prepared:
+        key = (message.subject, message.content.content_type)
+        found = self._envelopes.get(key)
+        if found is None:
+            if len(self._envelopes) >= _MAX_ENVELOPES:
+                self._envelopes.clear()
+            found = self._prepare(message.subject, message.content)
+            self._envelopes[key] = found
+        return found
+
+    def _prepare(self, subject: str | None, content: Content) -> Prepared:
+        draft = replace(self.draft, subject=subject)
+        template = make_template(draft, self.profile, self._content_id, self.now)
+        return Prepared(recipients=(), template=template, content=content, parts=(), profile=self.profile)
+
+    def _smil(self, parts: Sequence[Part]) -> Part | None:
+        """Make the presentation; where its parts have the same names and types, it is the same."""
+        shape = tuple((part.content_id, part.content_type) for part in parts)
+        if shape not in self._presentations:
+            if len(self._presentations) >= _MAX_PRESENTATIONS:
+                self._presentations.clear()
+            self._presentations[shape] = make_smil(self.draft.smil, parts, self.source)
+        return self._presentations[shape]
 
     def _object(self, uri: str) -> EncodedObject:
         found = self._media.get(uri)
@@ -223,8 +261,6 @@ def _object_size(found: EncodedObject | MediaError) -> int:
     return found.size if isinstance(found, EncodedObject) else _OVERHEAD_BYTES
 
 
-def _message_size(made: Prepared | RecipientError) -> int:
-    if isinstance(made, RecipientError):
-        return _OVERHEAD_BYTES
-    # Media lie in the other cache, and their parts here have no bodies.
-    return _OVERHEAD_BYTES + 2 * sum(len(part.body) for part in made.parts)
+def _message_size(made: Message | RecipientError) -> int:
+    # Media lie in the other cache.
+    return _OVERHEAD_BYTES + (2 * made.own_bytes if isinstance(made, Message) else 0)
