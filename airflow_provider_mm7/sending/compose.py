@@ -25,6 +25,7 @@ from airflow_provider_mm7.media import MediaSource, check_size
 from airflow_provider_mm7.media.parts import UniqueNames, media_part, text_part
 from airflow_provider_mm7.media.size import largest_raw_size
 from airflow_provider_mm7.protocol import Content, EncodedPart, Part, Payload, encode_content, encode_part
+from airflow_provider_mm7.protocol.encoder import join_small
 from airflow_provider_mm7.sending.cache import BoundedCache
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.prepare import Prepared, make_smil, make_template
@@ -118,6 +119,8 @@ class Composer:
     _content_id: str = field(init=False)
     _presentations: dict[tuple[tuple[str | None, str], ...], Part | None] = field(init=False, default_factory=dict)
     _boundary: str = field(init=False)
+    #: Stands in an envelope where the content will; random, so that nothing a user writes can be taken for it.
+    _place: bytes = field(init=False)
     _media: BoundedCache[str, EncodedObject | MediaError] = field(init=False)
     _messages: BoundedCache[int, Message | RecipientError] = field(init=False)
     _envelopes: dict[tuple[str | None, str], Prepared] = field(init=False, default_factory=dict)
@@ -126,6 +129,7 @@ class Composer:
         # No two messages travel in one request, so that all may use the same.
         self._content_id = f"content-{self._token}"
         self._boundary = f"inner{self._token}"
+        self._place = uuid.uuid4().bytes
         self._media = BoundedCache(self._load, size=_object_size, max_bytes=self.media_bytes)
         self._messages = BoundedCache(self._make, size=_message_size, max_bytes=self.message_bytes)
 
@@ -211,10 +215,10 @@ class Composer:
         return message
 
     def _payload(self, message: Message, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
-        payload = self._envelope(message).payload(recipients, transaction_id)
         # The SOAP part says nothing of what is in the content, so that messages of one subject share it.
-        first, *_, end = payload.chunks
-        return Payload(content_type=payload.content_type, chunks=(first, *message.content.chunks, end))
+        around = self._envelope(message).payload(recipients, transaction_id)
+        before, _, after = around.body.partition(self._place)
+        return Payload(content_type=around.content_type, chunks=join_small((before, *message.content.chunks, after)))
 
     def _envelope(self, message: Message) -> Prepared:
         key = (message.subject, message.content.content_type)
@@ -222,7 +226,7 @@ class Composer:
         if found is None:
             if len(self._envelopes) >= _MAX_ENVELOPES:
                 self._envelopes.clear()
-            found = self._prepare(message.subject, message.content)
+            found = self._prepare(message.subject, replace(message.content, chunks=(self._place,)))
             self._envelopes[key] = found
         return found
 
