@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 
 from tests.benchmarks import message
@@ -61,10 +60,11 @@ class Operator(Way):
     def send(self, count: int) -> None:
         from airflow.providers.common.compat.sdk import DAG
 
-        operators = import_module("airflow_provider_mm7.operators.mm7")
+        from airflow_provider_mm7.operators.mm7 import SendMMSBatchOperator
+
         options = self.run.options
         with DAG("bench", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-            task = operators.SendMMSBatchOperator(
+            task = SendMMSBatchOperator(
                 task_id="all",
                 recipients=options["recipients"].format(count=count),
                 subject=message.SUBJECT,
