@@ -130,7 +130,7 @@ class Circuit:
     def _open_until(self, moment: float, failure: MM7Error) -> None:
         moment = max(moment, self._held_until)
         if self.probe_at is None or moment > self.probe_at:
-            log.warning("nothing is sent for %.1f s: %s", moment - self._clock(), failure)
+            log.warning("nothing is sent for %.1f s: %s", moment - self._clock(), str(failure))
             self.probe_at = moment
 
     def _give_up(self, reason: MM7Error) -> None:

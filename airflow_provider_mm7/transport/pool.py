@@ -99,7 +99,9 @@ class FreshAdapter(HTTPAdapter):
         return response
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, now: urllib3 does when nobody holds the pool any more, and each of its errors does."""
+        if self._pool is not None:
+            self._pool.close()
         self._pool = self._target = None
         super().close()
 

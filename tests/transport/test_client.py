@@ -7,6 +7,7 @@ import gzip
 import pickle
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -140,6 +141,28 @@ def test_a_connection_that_idled_is_not_used_again(way: str, monkeypatch: pytest
             for _ in range(3):
                 mmsc.exchange(SMALL)
         assert server.connections == 3
+
+
+def test_closing_closes_connections_though_somebody_keeps_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_IDLE_S", 60.0)
+    closed = threading.Event()
+
+    def script(peer: Exchange) -> None:
+        if peer.server.connections == 1:
+            refuse_then_close(peer)
+            return
+        peer.read()
+        peer.answer(body=accepted())
+        assert peer.read_head() == ("", b"")
+        closed.set()
+
+    with scripted(script) as server:
+        with client(server.url) as mmsc:
+            with pytest.raises(NotSent) as kept:
+                mmsc.exchange(BIG)
+            mmsc.exchange(SMALL)
+        assert closed.wait(5)
+        assert kept.value.__cause__ is not None
 
 
 def refuse_then_close(peer: Exchange) -> None:
