@@ -16,11 +16,11 @@ from airflow_provider_mm7.store import Store
 #: more than the rate when one message is up to HEADROOM seconds later than its moment, and the next ones are not.
 HEADROOM = 0.05
 #: Seconds after which a moment counts as missed. The rest of HEADROOM is for what happens on the way to the MMSC.
-LATE_S = 0.02
+LATE_S = 0.03
 #: Seconds' worth of moments that are taken from the store at once: tasks take turns, and few are lost when one ends.
 SLICE_S = 0.1
-#: Seconds that moments may be taken ahead.
-AHEAD_S = 0.25
+#: Seconds that moments may be taken ahead: for so long the store may take to answer, and nothing stands still.
+AHEAD_S = 1.0
 #: Seconds until the first moment, so that it is not missed while the store commits.
 LEAD_S = 0.05
 
