@@ -153,6 +153,45 @@ class TestTheCircuit:
         assert failure.retryable
         assert "100 of 100 not sent yet: HTTP 503" in failure.text
 
+    def test_a_probe_that_takes_its_time_is_alone(self, store: Store) -> None:
+        """Longer than the run waits before it looks whether something else is due."""
+        lock, probes = threading.Lock(), [0]
+        at_once: list[int] = []
+
+        def answer(received: Received) -> Answer:
+            if len(centre.received) == 1:
+                return DOWN
+            with lock:
+                probes[0] += 1
+                at_once.append(probes[0])
+            time.sleep(1.5 * engine_module.DUE_POLL_S)
+            with lock:
+                probes[0] -= 1
+            return DOWN
+
+        chosen = Patience(first_pause_s=0.1, longest_pause_s=0.1, unreached_limit=1, probes=2)
+        with patient(chosen), mmsc(answer) as centre:
+            # So slow that the first answer opens the circuit before another message leaves.
+            run(store, centre.url, numbers(100), rate_per_s=3)
+        assert at_once == [1, 1]
+
+    def test_a_retry_that_is_due_does_not_wait_for_a_slow_answer(self, store: Store) -> None:
+        first, second = numbers(2)
+        again, waited = threading.Event(), []
+
+        def answer(received: Received) -> Answer:
+            if second in received.recipients:
+                waited.append(again.wait(10))
+            elif Counter(centre.numbers)[first] == 1:
+                return DOWN
+            else:
+                again.set()
+            return accept(received)
+
+        with mmsc(answer) as centre:
+            assert states(run(store, centre.url, numbers(2), read_timeout_s=20)) == {"accepted": 2}
+        assert waited == [True]
+
     def test_a_retry_after_holds_all_connections(self, store: Store) -> None:
         arrived: list[float] = []
 
