@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +22,11 @@ from airflow_provider_mm7.store.types import Owner, Settlement, State, Submissio
 
 class Claims(Base):
     """Claiming rows for sending, and recording the answers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Tokens of owners that are committed: one for each run of this process.
+        self._remembered: set[str] = set()
 
     def claim(
         self,
@@ -79,11 +85,15 @@ class Claims(Base):
                 transaction_id=transaction_id,
                 group=group,
                 now=now,
+                remember=claimant.token not in self._remembered,
             )
             counts.apply(connection)
             return taken
 
-        return self._db.write(work)
+        taken = self._db.write(work)
+        if taken:
+            self._remembered.add(claimant.token)
+        return taken
 
     def next_due(self, batch_id: str) -> datetime | None:
         """When the next row can be claimed: the past when one can be now, None when none will be by itself."""

@@ -95,12 +95,18 @@ def take(
     transaction_id: Callable[[], str],
     group: int,
     now: datetime,
+    remember: bool = True,
 ) -> list[Submission]:
-    """Claim rows. Parameters are those of :meth:`airflow_provider_mm7.store.claims.Claims.claim`."""
+    """Claim rows. Parameters are those of :meth:`airflow_provider_mm7.store.claims.Claims.claim`.
+
+    :param remember: whether the ledger may not know the claimant yet.
+    """
     rows = connection.execute(_CLAIMABLE, {"batch": batch_id, "now": now, "most": limit}).all() if limit > 0 else []
     if not rows:
         return []
-    _remember(connection, claimant, now)
+    if remember:
+        known = {"host": claimant.host, "pid": claimant.pid, "started": claimant.started, "claimed_at": now}
+        connection.execute(_add_owner(connection.dialect.name), {"token": claimant.token, **known})
     prefix = f"{clean(transaction_id())}-"
     common = {"token": claimant.token, "until": lease_until, "now": now}
     parts = chunks(rows, CHUNK if group <= 1 else group)
@@ -201,11 +207,6 @@ def _may_move(row: AnyRow, settlement: Settlement) -> bool:
         return True
     named = settlement.transaction_id is not None and settlement.state is State.ACCEPTED
     return named and row.state in _GIVEN_BACK
-
-
-def _remember(connection: sa.Connection, claimant: Owner, now: datetime) -> None:
-    known = {"host": claimant.host, "pid": claimant.pid, "started": claimant.started}
-    connection.execute(_add_owner(connection.dialect.name), {"token": claimant.token, **known, "claimed_at": now})
 
 
 @cache
