@@ -16,7 +16,6 @@ from airflow_provider_mm7.exceptions import (
     StoreNotMigrated,
     StoreNotShared,
 )
-from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_mm7.hooks.sending import Courier
-    from airflow_provider_mm7.sending import Draft, SendResult
+    from airflow_provider_mm7.sending import Draft, FailOn, OnUnknown, SendResult
     from airflow_provider_mm7.store import Origin
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class SendingOperator(BaseOperator):
         mm7_conn_id: str = "mm7_default",
         aws_conn_id: str | None = "aws_default",
         idempotency_key: str | None = None,
-        on_unknown: str = OnUnknown.HOLD.value,
+        on_unknown: str = "hold",
         fail_on: str | None = None,
         preview: bool = False,
         **kwargs: Any,
@@ -140,6 +139,7 @@ class SendingOperator(BaseOperator):
         :raises AirflowException: something was not sent and may be, by a retry.
         """
         from airflow_provider_mm7.hooks.sending import Courier
+        from airflow_provider_mm7.sending import FailOn, OnUnknown
 
         try:
             on_unknown = choice(OnUnknown, self.on_unknown, "on_unknown")

@@ -11,14 +11,13 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.operators.base import BATCH_ID_KEY, SendingOperator, choice, default_key, origin_of
-from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_mm7.hooks.batch import Mailing, Order
     from airflow_provider_mm7.hooks.sending import Courier
-    from airflow_provider_mm7.sending import SendResult
+    from airflow_provider_mm7.sending import FailOn, OnUnknown, SendResult
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +107,7 @@ class SendMMSBatchOperator(SendingOperator):
 
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         from airflow_provider_mm7.hooks.batch import Mailing
+        from airflow_provider_mm7.sending import FailOn
 
         with Mailing(courier, self._order(context)) as mailing:
             mailing.read()

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mm7.operators.base import BATCH_ID_KEY, SendingOperator, default_key, origin_of
 from airflow_provider_mm7.operators.batch import SendMMSBatchOperator
 from airflow_provider_mm7.operators.plan import PlanRecipientsOperator
-from airflow_provider_mm7.sending.result import FailOn, OnUnknown
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_mm7.hooks.sending import Courier
-    from airflow_provider_mm7.sending import Draft, Prepared
+    from airflow_provider_mm7.sending import Draft, FailOn, OnUnknown, Prepared
 
 __all__ = ["PlanRecipientsOperator", "SendMMSBatchOperator", "SendMMSOperator"]
 
@@ -81,6 +80,8 @@ class SendMMSOperator(SendingOperator):
         )
 
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
+        from airflow_provider_mm7.sending import FailOn
+
         prepared = courier.prepare(self._draft())
         if self.preview:
             return self._show(prepared)

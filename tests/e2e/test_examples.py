@@ -122,3 +122,56 @@ def test_alert_after_a_load_that_failed(stage: Stage, numbers: list[str]) -> Non
         (received,) = stage.sandbox.accepted_for(number)
         assert run_id in received["parts"][-1]["text"]
         assert "Priority>High</" in received["soap"]
+
+
+def test_batch_from_a_recipients_file(stage: Stage) -> None:
+    numbers = [f"+1202555017{digit}" for digit in range(4)]
+    picture = (MEDIA / "saturn.gif").read_bytes()
+    lines = [f"{numbers[0]},Ann,saturn.gif", f"{numbers[1]},Bob,", f"{numbers[0]},Ann,", f"{numbers[2]},Zoë,saturn.gif"]
+    stage.s3.upload(
+        "weekly",
+        {
+            "c1/people.csv": "\r\n".join(["number,first_name,picture", *lines]).encode(),
+            "c1/pictures/saturn.gif": picture,
+        },
+    )
+    airflow = stage.airflow
+    run_id = airflow.trigger("mms_batch", {"bucket": "weekly", "folder": "c1"})
+    airflow.wait_run("mms_batch", run_id, 180)
+
+    sent = airflow.xcom("mms_batch", run_id, "send")
+    assert set(sent) == (RESULT_KEYS - {"messages"}) | {"invalid", "duplicates", "results"}
+    assert (sent["total"], sent["accepted"], sent["invalid"], sent["duplicates"]) == (3, 3, 0, 1)
+    assert airflow.xcom("mms_batch", run_id, "send", "batch_id") == sent["batch_id"]
+    assert airflow.xcom("mms_batch", run_id, "arrived")["delivered"] == 3
+    assert sent["results"] in airflow.xcom("mms_batch", run_id, "summarise")
+
+    message_ids = {}
+    for number, name, pictures in ((numbers[0], "Ann", 1), (numbers[1], "Bob", 0), (numbers[2], "Zoë", 1)):
+        (received,) = stage.sandbox.accepted_for(number)
+        assert received["valid"], received["problems"]
+        assert received["subject"] == f"{name}, your news"
+        parts = [part for part in received["parts"] if part["content_type"].startswith("image/gif")]
+        assert [part["sha256"] for part in parts] == [hashlib.sha256(picture).hexdigest()] * pictures
+        message_ids[number] = received["message_id"]
+    results = stage.s3.client().get_object(Bucket="weekly", Key="c1/people.results.csv")["Body"].read().decode()
+    rows = [row.split(",")[:4] for row in results.splitlines()]
+    assert rows == [
+        ["line", "recipient", "message_id", "state"],
+        ["2", numbers[0], message_ids[numbers[0]], "accepted"],
+        ["3", numbers[1], message_ids[numbers[1]], "accepted"],
+        ["4", numbers[0], "", "duplicate"],
+        ["5", numbers[2], message_ids[numbers[2]], "accepted"],
+    ]
+    logged = written_by(stage)
+    for secret in [*(number.removeprefix("+") for number in numbers[:3]), "Zoë"]:
+        assert secret not in logged
+
+    # A line that is wrong: nothing leaves, and the task says which.
+    stage.s3.upload(
+        "wrong", {"c1/people.csv": f"number,first_name,picture\n{numbers[3]},Eve,../../secret.gif\n".encode()}
+    )
+    run_id = airflow.trigger("mms_batch", {"bucket": "wrong", "folder": "c1"})
+    airflow.wait_run("mms_batch", run_id, 120, expect="failed")
+    assert stage.sandbox.accepted_for(numbers[3]) == []
+    assert "line 2: +1202*****73: media holds the segment . or .." in written_by(stage)
