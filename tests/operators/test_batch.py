@@ -6,9 +6,11 @@ import base64
 import csv
 import io
 import json
+import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, AirflowSkipException
 
+from airflow_provider_mm7.hooks import batch
 from airflow_provider_mm7.operators.mm7 import SendMMSBatchOperator
 from airflow_provider_mm7.protocol import SubmitReq
+from airflow_provider_mm7.sending.progress import Progress
 from tests.media.samples import SUPPORTED
 from tests.operators.conftest import TaskInstance
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
@@ -610,6 +614,17 @@ class TestRuns:
                 execute(operator(recipients=people, results=str(tmp_path / "file" / "r.csv")), ti)
         contract = ti.value("return_value")
         assert (contract["accepted"], contract["results"]) == (1, None)
+
+    def test_progress_is_told_in_the_log(
+        self, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(batch, "Progress", partial(Progress, interval_s=0.0))
+        people = write(tmp_path / "p.csv", "to\n" + "".join(f"+6421123456{n}\n" for n in range(8)))
+        with mmsc() as centre, caplog.at_level("INFO"):
+            connect(centre.url)
+            execute(operator(recipients=people), TaskInstance(centre))
+        told = [record.getMessage() for record in caplog.records if " messages/s, " in record.getMessage()]
+        assert re.fullmatch(r"8 of 8 done, [\d.]+ messages/s, 0:00:00 left: 8 accepted, 0 refused, 0 unknown", told[-1])
 
     def test_preview_shows_the_first_row_and_sends_nothing(
         self, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture
