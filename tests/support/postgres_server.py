@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+import psutil
 
 _SUPERUSER: Final = "postgres"
 _START_DEADLINE_S: Final = 60.0
@@ -39,14 +41,17 @@ class Postgres:
 
     :param fsync: False is quicker, and loses data in a power failure, not in a crash of the server.
     :param settings: further settings, as in postgresql.conf.
+    :param folder: where its data go, in a folder of their own; None: a temporary folder of the machine.
     """
 
-    def __init__(self, *, fsync: bool = True, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, fsync: bool = True, settings: dict[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self.port = 0
         self.password = secrets.token_hex(8)
         self._settings = {"fsync": "on" if fsync else "off", **(settings or {})}
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self._home = _folder_for(self._user)
+        self._home = _folder_for(self._user, folder)
         self._data = self._home / "data"
         self._log = self._home / "log"
         self._bin = _programs(self._home, self._user)
@@ -110,8 +115,19 @@ class Postgres:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill -9 the server; its data are as a crash leaves them."""
+        """Kill -9 the server, all its processes at once; its data are as a crash leaves them."""
+        if self._process is not None:
+            # The server first: it would take a killed backend for a reason to start anew.
+            self._process.send_signal(signal.SIGSTOP)
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         self._end(signal.SIGKILL)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server runs; it ends by itself when it cannot write."""
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """End the server and remove its files."""
@@ -205,9 +221,10 @@ class Postgres:
         return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
 
 
-def _folder_for(user: pwd.struct_passwd | None) -> Path:
+def _folder_for(user: pwd.struct_passwd | None, wanted: Path | None) -> Path:
     """Make a private folder that the server's user can reach (pytest's own folders are root's alone)."""
-    for parent in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
+    parents = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")) if wanted is None else (wanted,)
+    for parent in parents:
         if parent.is_dir() and (user is None or _reachable(parent)):
             folder = Path(tempfile.mkdtemp(prefix="mm7-postgres-", dir=parent))
             if user is not None:
