@@ -117,6 +117,9 @@ class Engine:
         :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
         """
         self._recover(batch_id)
+        if self.resend_unknown:
+            # Once: what this run leaves in doubt is the next run's, or it could be received again and again.
+            self.store.requeue_unknown(batch_id)
         self.store.requeue_retries(batch_id)
         self._send(batch_id)
         deadline = time.monotonic() + self.lease_s
@@ -127,10 +130,8 @@ class Engine:
         return self._circuit.halted_by
 
     def _recover(self, batch_id: str) -> None:
-        """Take over what a dead process left behind."""
+        """Put in doubt what a dead process was sending."""
         self.store.settle_abandoned(batch_id, is_alive=is_alive)
-        if self.resend_unknown:
-            self.store.requeue_unknown(batch_id)
 
     @property
     def lease_s(self) -> float:
@@ -237,14 +238,12 @@ class Engine:
         try:
             payload = self.compose(group, transaction_id)
         except Exception as exc:
-            return failed(
-                group, exc if isinstance(exc, MM7Error) else MM7Error(f"composing failed: {type(exc).__name__}")
-            )
+            return failed(group, _known(exc, "composing"))
         try:
             if self._pacer is not None and not self._pacer.wait(len(group), unless=lambda: self._barred(job)):
                 return UNTRIED
-        except StoreError as exc:
-            return Outcome(untried=True, failure=exc, halts=True)
+        except Exception as exc:
+            return Outcome(untried=True, failure=_known(exc, "waiting for the connection's rate"), halts=True)
         try:
             return read_outcome(group, self.client.exchange(payload, transaction_id=transaction_id), self.overrides)
         except MM7Error as exc:
@@ -334,3 +333,8 @@ class Engine:
 
 def _new_transaction_id() -> str:
     return str(uuid.uuid4())
+
+
+def _known(error: Exception, what: str) -> MM7Error:
+    """Make an error that nobody foresaw one of ours, without its text, which may quote what was to be sent."""
+    return error if isinstance(error, MM7Error) else MM7Error(f"{what} failed: {type(error).__name__}")

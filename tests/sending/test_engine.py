@@ -29,9 +29,20 @@ from airflow_provider_mm7.exceptions import (
 from airflow_provider_mm7.protocol import Payload, Verdict, dump
 from airflow_provider_mm7.sending import OnUnknown, SendResult, claim_bound
 from airflow_provider_mm7.sending import engine as engine_module
+from airflow_provider_mm7.sending.owner import this_process
 from airflow_provider_mm7.sending.patience import PROBES, TRIES, UNREACHED_LIMIT
 from airflow_provider_mm7.sending.workers import Workers
-from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, Submission, claims, moves, open_store
+from airflow_provider_mm7.store import (
+    BatchSummary,
+    NewSubmission,
+    Settlement,
+    State,
+    Store,
+    Submission,
+    claims,
+    moves,
+    open_store,
+)
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
@@ -180,6 +191,24 @@ class TestDoubt:
             assert len(centre.received) == 1
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(1), on_unknown=OnUnknown.RESEND)) == {"accepted": 1}
+
+    def test_but_not_by_the_run_that_is_in_doubt(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine_module, "OTHERS_POLL_S", 0.01)
+        batch_id = store.open_batch("k", conn_id="mm7_default").batch_id
+        store.plan(batch_id, [NewSubmission(recipient=number) for number in numbers(2)])
+        # Another run of this process, which lives, has one of the two, and keeps it.
+        store.claim(batch_id, this_process(), limit=1, lease_s=60, transaction_id=lambda: "t")
+        looks: list[str] = []
+        summary = store.summary
+
+        def counted(batch_id: str) -> BatchSummary:
+            looks.append(batch_id)
+            return summary(batch_id)
+
+        monkeypatch.setattr(store, "summary", counted)
+        with mmsc(self.lost) as centre:
+            run(store, centre.url, numbers(2), on_unknown=OnUnknown.RESEND, stopped=lambda: len(looks) > 5)
+            assert centre.numbers == [numbers(2)[1]]
 
     def test_a_silent_mmsc_leaves_doubt(self, store: Store) -> None:
         def silent(received: Received) -> Answer:
@@ -482,6 +511,26 @@ def test_an_unforeseen_error_in_composing_halts_and_leaves_nothing_in_doubt(stor
     assert "RuntimeError" in str(halted)
     assert "boom" not in str(halted)
     assert store.summary(batch.batch_id).planned == 3
+
+
+def test_an_unforeseen_error_of_the_rate_halts_and_leaves_nothing_in_doubt(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> datetime:
+        raise OverflowError("boom")
+
+    monkeypatch.setattr(store, "reserve", broken)
+    results: list[SendResult] = []
+    with mmsc() as centre:
+        sending = threading.Thread(
+            target=lambda: results.append(run(store, centre.url, numbers(3), rate_per_s=1.0)), daemon=True
+        )
+        sending.start()
+        sending.join(20)
+        assert centre.received == []
+    (result,) = results
+    assert "OverflowError" in str(result.halted_by)
+    assert result.summary.planned == 3
 
 
 def test_a_message_that_cannot_be_made_is_refused_and_the_others_are_sent(store: Store) -> None:
