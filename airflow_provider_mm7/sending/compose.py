@@ -117,7 +117,10 @@ class Composer:
     message_bytes: int = MESSAGE_BYTES
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _content_id: str = field(init=False)
-    _presentations: dict[tuple[tuple[str | None, str], ...], Part | None] = field(init=False, default_factory=dict)
+    #: Each as a tuple of one: that there is none is remembered, too.
+    _presentations: dict[tuple[tuple[str | None, str], ...], tuple[Part | None]] = field(
+        init=False, default_factory=dict
+    )
     _boundary: str = field(init=False)
     #: Stands in an envelope where the content will; random, so that nothing a user writes can be taken for it.
     _place: bytes = field(init=False)
@@ -238,11 +241,14 @@ class Composer:
     def _smil(self, parts: Sequence[Part]) -> Part | None:
         """Make the presentation; where its parts have the same names and types, it is the same."""
         shape = tuple((part.content_id, part.content_type) for part in parts)
-        if shape not in self._presentations:
+        # Looked up once: another thread may clear them at any moment.
+        found = self._presentations.get(shape)
+        if found is None:
+            found = (make_smil(self.draft.smil, parts, self.source),)
             if len(self._presentations) >= _MAX_PRESENTATIONS:
                 self._presentations.clear()
-            self._presentations[shape] = make_smil(self.draft.smil, parts, self.source)
-        return self._presentations[shape]
+            self._presentations[shape] = found
+        return found[0]
 
     def _object(self, uri: str) -> EncodedObject:
         found = self._media.get(uri)
