@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from airflow_provider_mm7.exceptions import InputError, MM7Error
+from airflow_provider_mm7.exceptions import InputError, MM7Error, StoreUnavailable
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.media import open_media_source
 from airflow_provider_mm7.hooks.recipients import open_files
@@ -27,6 +27,7 @@ from airflow_provider_mm7.sending.recipients.results import read_ledger, results
 from airflow_provider_mm7.sending.recipients.source import FIELD, Chunk, HashingStream
 from airflow_provider_mm7.sending.recipients.spool import Rejection, Spool
 from airflow_provider_mm7.sending.recipients.templates import Renderer, Templates, compile_templates
+from airflow_provider_mm7.sending.send import read_result
 from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, State, batch_id_of
 
 #: Contents of which one must become a message before anything is sent.
@@ -110,6 +111,8 @@ class Mailing:
         self._s3 = S3Connection(courier.aws_conn_id)
         self._stack = ExitStack()
         self._sent = False
+        #: Whether the spool knows what the ledger says.
+        self._recorded = False
         self.results: str | None = None
         #: SHA-256 of a chunk's bytes.
         self.digest: str | None = None
@@ -185,7 +188,9 @@ class Mailing:
             raise InputError(
                 FIELD,
                 f"no recipient{why}",
-                "Give at least one number, or skip the task when there is nobody to write to (skip_when_empty)",
+                "Correct these lines"
+                if skipped
+                else "Give at least one number, or skip the task when there is nobody to write to (skip_when_empty)",
             )
 
     def preview(self) -> str:
@@ -263,15 +268,21 @@ class Mailing:
         """
         store, batch_id = open_ledger(), batch_id_of(key)
         self._spool.record_outcomes(read_ledger(store, batch_id))
+        self._recorded = True
         if self._results_uri is None:
             return
         # In a family, what was planned and is not in this batch stands in another chunk.
         unsent = Rejection.DUPLICATE.value if self._sent else State.PLANNED.value
-        with tempfile.TemporaryFile() as body:
-            write_results(body, self._results_uri, self._spool.results(unsent=unsent))
-            body.seek(0)
-            files = open_files(self._s3, field=RESULTS_FIELD)
-            files.save(self._results_uri, body)
+        try:
+            with tempfile.TemporaryFile() as body:
+                write_results(body, self._results_uri, self._spool.results(unsent=unsent))
+                body.seek(0)
+                files = open_files(self._s3, field=RESULTS_FIELD)
+                files.save(self._results_uri, body)
+        except OSError as exc:
+            raise StoreUnavailable(
+                f"results: they cannot be kept in this machine's temporary folder ({exc.strerror})"
+            ) from exc
         self.results = self._results_uri
 
     def try_to_write_results(self, key: str) -> None:
@@ -294,13 +305,26 @@ class Mailing:
                 contract["messages"] = []
         else:
             contract = result.as_xcom(messages=messages)
-        elsewhere = self._spool.count_elsewhere() if self._sent else 0
+        elsewhere = self._spool.count_elsewhere() if self._sent and self._recorded else 0
         return {
             **contract,
             "invalid": self._spool.count_problems(Rejection.INVALID),
             "duplicates": self._spool.count_problems(Rejection.DUPLICATE) + elsewhere,
             "results": self.results,
         }
+
+    def contract_so_far(self, key: str, *, messages: bool) -> dict[str, Any] | None:
+        """Return the XCom contract where an error ends the run.
+
+        :return: None: messages may have left, and the ledger, which alone knows of them, cannot be read.
+        """
+        if not self._sent:
+            return self.contract(None, messages=messages)
+        try:
+            return self.contract(read_result(open_ledger(), batch_id_of(key)), messages=messages)
+        except MM7Error as exc:
+            log.warning("what was sent so far cannot be told: %s", exc)
+            return None
 
 
 def _is_list(source: Source) -> bool:

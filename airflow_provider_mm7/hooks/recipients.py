@@ -155,7 +155,7 @@ class LocalFolders:
         """Tell size and version."""
         with self._errors(uri):
             facts = local_path(uri).stat()
-        return FileFacts(size=facts.st_size, etag=file_version(facts))
+        return FileFacts(size=facts.st_size, etag=_shared_version(facts))
 
     @contextmanager
     def open(self, uri: str, span: Span | None = None) -> Iterator[ByteStream]:
@@ -169,8 +169,9 @@ class LocalFolders:
             guarded = _Guarded(stream, lambda: self._errors(uri))
             if span is None:
                 yield guarded
+                _refuse_change(uri, file_version(facts), file_version(os.fstat(stream.fileno())), self._field)
                 return
-            _check_version(uri, span, file_version(facts), self._field)
+            _check_version(uri, span, _shared_version(facts), self._field)
             stream.seek(span.start)
             yield _Limited(guarded, span.end - span.start)
 
@@ -208,8 +209,9 @@ class ObjectStorageFiles:
     @contextmanager
     def open(self, uri: str, span: Span | None = None) -> Iterator[ByteStream]:
         """Read an object, or a span of it: these stores have no conditional GET in common."""
+        before = self.facts(uri).etag
         if span is not None:
-            _check_version(uri, span, self.facts(uri).etag, self._field)
+            _check_version(uri, span, before, self._field)
         with self._errors(uri):
             path = ObjectStoragePath(uri, conn_id=self._conn_id)
             stream = path.fs.open(path.path, "rb")
@@ -217,6 +219,7 @@ class ObjectStorageFiles:
             guarded = _Guarded(stream, lambda: self._errors(uri))
             if span is None:
                 yield guarded
+                _refuse_change(uri, before, self.facts(uri).etag, self._field)
                 return
             with self._errors(uri):
                 stream.seek(span.start)
@@ -229,6 +232,19 @@ class ObjectStorageFiles:
             path = ObjectStoragePath(uri, conn_id=self._conn_id)
             with path.fs.open(path.path, "wb") as target:
                 shutil.copyfileobj(body, target)
+
+
+def _shared_version(facts: os.stat_result) -> str:
+    """Name the version of a file as every machine that mounts its file system would: each numbers devices by itself."""
+    return f"{facts.st_mtime_ns:x}-{facts.st_size:x}"
+
+
+def _refuse_change(uri: str, before: str, after: str, field: str) -> None:
+    # The last line of a file that is still being written may hold half of a number, which is somebody else's.
+    if after != before:
+        raise MediaChanged(
+            uri, "changed while it was read", "Run the task again once its upload is complete", field=field
+        )
 
 
 def _check_version(uri: str, span: Span, etag: str, field: str) -> None:

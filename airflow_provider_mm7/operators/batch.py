@@ -115,7 +115,8 @@ class SendMMSBatchOperator(SendingOperator):
                 raise AirflowSkipException("there is no recipient")
             if self.preview:
                 mailing.refuse()
-                log.info("preview, nothing is sent:\n%s", mailing.preview())
+                if mailing.lines:
+                    log.info("preview, nothing is sent:\n%s", mailing.preview())
                 return mailing.contract(None, messages=self.xcom_messages)
             return self._send(context["ti"], mailing, on_unknown, fail_on or FailOn.ALL)
 
@@ -140,7 +141,8 @@ class SendMMSBatchOperator(SendingOperator):
             )
         except Exception:
             mailing.try_to_write_results(key)
-            self._push_contract(ti, mailing.contract(None, messages=self.xcom_messages))
+            if (contract := mailing.contract_so_far(key, messages=self.xcom_messages)) is not None:
+                self._push_contract(ti, contract)
             raise
         self._write_results(ti, mailing, key, result)
         contract = mailing.contract(result, messages=self.xcom_messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import json
 import re
@@ -18,10 +19,12 @@ import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, AirflowSkipException
 
+from airflow_provider_mm7.exceptions import MediaChanged, StoreUnavailable
 from airflow_provider_mm7.hooks import batch
 from airflow_provider_mm7.operators.mm7 import SendMMSBatchOperator
 from airflow_provider_mm7.protocol import SubmitReq
 from airflow_provider_mm7.sending.progress import Progress
+from airflow_provider_mm7.sending.recipients.reader import read_file
 from tests.media.samples import SUPPORTED
 from tests.operators.conftest import TaskInstance
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
@@ -297,6 +300,26 @@ class TestSources:
         task.recipients = recipients
         with pytest.raises(AirflowFailException, match=r"^recipients: "):
             task.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+
+    def test_a_file_that_grows_while_it_is_read_sends_nothing(
+        self, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        people = tmp_path / "p.csv"
+        # Half of somebody's number, which is somebody else's.
+        write(people, "to\n+64211234567\n+6421123")
+
+        def read_then_grow(*args: Any, **options: Any) -> Any:
+            yield from read_file(*args, **options)
+            with people.open("a") as file:
+                file.write("4568\n")
+
+        monkeypatch.setattr(batch, "read_file", read_then_grow)
+        with mmsc() as centre:
+            connect(centre.url)
+            for uri in (str(people), f"local://{people}"):
+                with pytest.raises(MediaChanged, match="changed while it was read"):
+                    execute(operator(recipients=uri), TaskInstance(centre))
+            assert centre.received == []
 
     def test_results_go_where_they_are_wanted_or_nowhere(self, connect: Connect, tmp_path: Path) -> None:
         people = write(tmp_path / "p.csv", "to\n+64211234567\n")
@@ -625,6 +648,39 @@ class TestRuns:
             execute(operator(recipients=people), TaskInstance(centre))
         told = [record.getMessage() for record in caplog.records if " messages/s, " in record.getMessage()]
         assert re.fullmatch(r"8 of 8 done, [\d.]+ messages/s, 0:00:00 left: 8 accepted, 0 refused, 0 unknown", told[-1])
+
+    def test_what_was_sent_is_told_when_the_ledger_fails_on_the_way(
+        self, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: object) -> None:
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(Progress, "settled", away)
+        people = write(tmp_path / "p.csv", "to\n+64211234567\n+64211234568\n")
+        with mmsc() as centre:
+            connect(centre.url)
+            ti = TaskInstance(centre)
+            with pytest.raises(StoreUnavailable):
+                execute(operator(recipients=people), ti)
+            assert sorted(centre.numbers) == ["+64211234567", "+64211234568"]
+        contract = ti.value("return_value")
+        assert contract["batch_id"] == ti.value("batch_id")
+        assert (contract["total"], contract["accepted"], contract["duplicates"]) == (2, 2, 0)
+
+    def test_a_disk_too_full_for_results_does_not_hide_what_was_sent(
+        self, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(batch, "write_results", full)
+        people = write(tmp_path / "p.csv", "to\n+64211234567\n")
+        with mmsc() as centre:
+            connect(centre.url)
+            ti = TaskInstance(centre)
+            with pytest.raises(StoreUnavailable, match="No space left"):
+                execute(operator(recipients=people), ti)
+        assert ti.value("return_value")["accepted"] == 1
 
     def test_preview_shows_the_first_row_and_sends_nothing(
         self, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -99,6 +100,25 @@ def test_another_file_than_was_planned_is_refused(connect: Connect, put: Put) ->
         with pytest.raises(MediaChanged, match=r"people\.csv"):
             send({**chunks[0], "end": chunks[0]["start"]})
         assert centre.received == []
+
+
+def test_a_file_system_may_be_mounted_on_another_machine(connect: Connect, tmp_path: Path) -> None:
+    people = tmp_path / "p.csv"
+    people.write_text(BODY)
+    chunks = plan(str(people), chunks=2)
+    # A copy has another inode, as the same file has another device there.
+    shutil.copy2(people, tmp_path / "copy")
+    (tmp_path / "copy").replace(people)
+    with mmsc() as centre:
+        connect(centre.url)
+        assert sum(send(chunk)["accepted"] for chunk in chunks) == 100
+
+
+def test_a_preview_of_a_chunk_of_blank_lines(connect: Connect, tmp_path: Path) -> None:
+    people = tmp_path / "p.csv"
+    people.write_text("to\n+64211234567\n" + "\n" * 100)
+    connect("http://127.0.0.1:9/mm7")
+    assert send(plan(str(people), chunks=3)[-1], preview=True)["total"] == 0
 
 
 def test_a_number_in_two_chunks_gets_one_message(connect: Connect, tmp_path: Path) -> None:

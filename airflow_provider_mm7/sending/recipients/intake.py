@@ -9,6 +9,7 @@ from airflow_provider_mm7.exceptions import InputError, RecipientError
 from airflow_provider_mm7.protocol import mask, normalise_number
 from airflow_provider_mm7.sending.draft import Profile
 from airflow_provider_mm7.sending.recipients.reader import BARE, Record, Values, show_names
+from airflow_provider_mm7.sending.recipients.results import COLUMNS
 from airflow_provider_mm7.sending.recipients.source import FIELD
 from airflow_provider_mm7.sending.recipients.spool import Problem, Rejection, Spool
 from airflow_provider_mm7.sending.recipients.templates import Renderer
@@ -73,12 +74,24 @@ class Intake:
             value = record.values[BARE]
         else:
             if self._column is None:
+                self._refuse_results(record.values)
                 self._column = find_recipient_column(record.values, self.recipient_column)
             value = record.values.get(self._column)
-        return str(value).strip() if isinstance(value, str) or type(value) is int else ""
+        return "" if value is None else str(value).strip()
+
+    def _refuse_results(self, values: Values) -> None:
+        """Refuse what was written beside a recipients file: who sends to each file of a folder would do it twice."""
+        if self.recipient_column is None and set(values) == set(COLUMNS):
+            raise InputError(
+                FIELD,
+                "is the results of an earlier sending",
+                "Leave it out, or name its recipient_column to send to everyone in it",
+            )
 
     def _reject(self, line: int, number: str, state: Rejection, text: str) -> None:
-        self.spool.reject(Problem(line=line, number=number, state=state, text=text))
+        # JSON can name half of a surrogate pair, which no file can hold.
+        shown = number.encode("utf-8", "replace").decode("utf-8")
+        self.spool.reject(Problem(line=line, number=shown, state=state, text=text))
 
 
 def find_recipient_column(values: Values, wanted: str | None) -> str:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import BinaryIO, cast
 
 from airflow_provider_mm7.exceptions import InputError
+from airflow_provider_mm7.media.source import scheme_of
 from airflow_provider_mm7.sending.outcome import quote
 from airflow_provider_mm7.sending.recipients.source import FIELD, ByteStream
 
@@ -68,6 +69,9 @@ class FileName:
         for suffix, kind in _SUFFIXES.items():
             if plain.lower().endswith(suffix):
                 return cls(stem=plain[: -len(suffix)], suffix=suffix, format=kind, gzipped=gzipped)
+        if scheme_of(uri) in ("http", "https"):
+            # Its address may hold a password or a signature.
+            raise InputError(field, f"{scheme_of(uri)}://... is not read over HTTP(S)", "Copy it to a store")
         raise InputError(
             field, f"{uri}: its name tells no format", "Name it .csv, .jsonl or .ndjson (recipients also .gz)"
         )

@@ -30,7 +30,7 @@ def results_uri(wanted: str | None, source: str | Chunk | None) -> str | None:
     :param wanted: as the user gave it; None: beside the recipients.
     :param source: URI or chunk of the recipients; None: they came as a list.
     :return: None: nowhere.
-    :raises InputError: the name tells no format.
+    :raises InputError: the name tells no format, or is that of the recipients.
     """
     if wanted is not None and wanted.strip():
         uri = wanted.strip()
@@ -38,6 +38,8 @@ def results_uri(wanted: str | None, source: str | Chunk | None) -> str | None:
             return None
         if FileName.of(uri, field=FIELD).gzipped:
             raise InputError(FIELD, f"{uri}: results are not compressed", "Name it .csv or .jsonl")
+        if uri == (source.uri if isinstance(source, Chunk) else source):
+            raise InputError(FIELD, f"{uri}: is the file of recipients itself", "Name another file")
         return uri
     if source is None:
         return None

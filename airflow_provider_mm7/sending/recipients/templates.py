@@ -222,6 +222,13 @@ class _Compiler:
         return environment
 
     @cached_property
+    def _bare(self) -> jinja2.Environment:
+        """The same without any global name: Jinja leaves those out of what it says a template refers to."""
+        bare = self.environment.overlay()
+        bare.globals = {}
+        return bare
+
+    @cached_property
     def reserved(self) -> frozenset[str]:
         return frozenset({*self.context, *self.macros, ROW})
 
@@ -229,12 +236,12 @@ class _Compiler:
         if isinstance(source, Literal):
             return _Field(name=name, fixed=source.text)
         try:
-            names = meta.find_undeclared_variables(self.environment.parse(source))
+            names = meta.find_undeclared_variables(self._bare.parse(source))
             template = self.environment.from_string(source)
         except jinja2.TemplateError as exc:
             raise InputError(name, f"is no Jinja template ({exc})", "Check its braces") from None
-        # A name that is not the context's can be nothing but a column.
-        if names - set(self.environment.globals):
+        # A name that is not the context's may be a column, even where Jinja has a function of that name (range).
+        if names - (self.reserved - {ROW}):
             return _Field(name=name, template=template)
         try:
             return _Field(name=name, fixed=template.render())

@@ -191,3 +191,9 @@ def test_lists() -> None:
 def test_names_that_tell_no_format(name: str) -> None:
     with pytest.raises(InputError, match="tells no format"):
         FileName.of(name)
+
+
+def test_an_address_that_may_hold_a_secret_is_not_repeated() -> None:
+    with pytest.raises(InputError, match="not read over HTTP") as caught:
+        FileName.of("https://u:hunter2@host/people.csv?X-Amz-Signature=hunter2")
+    assert "hunter2" not in str(caught.value)

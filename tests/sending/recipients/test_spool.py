@@ -129,3 +129,9 @@ def test_where_results_go(wanted: str | None, source: str | Chunk | None, expect
 def test_results_need_a_format(wanted: str) -> None:
     with pytest.raises(InputError, match=r"^results: "):
         results_uri(wanted, None)
+
+
+@pytest.mark.parametrize("source", ["s3://b/p.csv", Chunk(uri="s3://b/p.csv", start=5, end=9, etag="e")])
+def test_results_do_not_replace_the_recipients(source: str | Chunk) -> None:
+    with pytest.raises(InputError, match="the file of recipients itself"):
+        results_uri("s3://b/p.csv", source)
