@@ -11,6 +11,7 @@ from airflow_provider_mm7.protocol.codec import dump, http_headers, load
 from airflow_provider_mm7.protocol.describe import describe
 from airflow_provider_mm7.protocol.encoder import Content, EncodedPart, RelatedEncoder, encode_content, encode_part
 from airflow_provider_mm7.protocol.httpmessage import read_http
+from airflow_provider_mm7.protocol.imprint import Imprint
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits
 from airflow_provider_mm7.protocol.messages import (
     Address,
@@ -89,6 +90,7 @@ __all__ = [
     "Entity",
     "Envelope",
     "Fault",
+    "Imprint",
     "Limits",
     "MMStatus",
     "Message",

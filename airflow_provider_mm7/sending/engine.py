@@ -142,7 +142,7 @@ class Engine:
 
     def _send(self, batch_id: str) -> None:
         connections = self.client.endpoint.max_connections
-        workers = Workers(self._exchange, connections, low=(claim_bound(connections) - connections) // 2)
+        workers = Workers(self._exchange, connections, low=(claim_bound(connections) - connections) // 4)
         try:
             self._pump(batch_id, workers)
         except BaseException:

@@ -78,11 +78,12 @@ class Workers:
         :param last_ones: whether there is nothing more to hand over.
         """
         self._last_ones = last_ones
+        # Set while the last lot was recorded: it says nothing of now.
+        self._enough_ended.clear()
         if self._one_ended.wait(timeout_s) and not self._enough():
             self._enough_ended.wait(LINGER_S)
-        # What ends from here on sets them again, and is returned now or the next time.
+        # What ends from here on sets it again, and is returned now or the next time.
         self._one_ended.clear()
-        self._enough_ended.clear()
         return self.ended()
 
     def ended(self) -> list[Job]:

@@ -10,10 +10,11 @@ from typing import Self
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
 
 from airflow_provider_mm7 import __version__, protocol
 from airflow_provider_mm7.exceptions import AnswerMismatch, ConnectionConfigError, OutcomeUnknown
-from airflow_provider_mm7.protocol import Envelope, Payload
+from airflow_provider_mm7.protocol import Envelope, Imprint, Payload
 from airflow_provider_mm7.transport.direct import Direct
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.judge import read_answer
@@ -80,6 +81,8 @@ class MMSCClient:
         self.endpoint = endpoint
         self._session = open_session(endpoint, version=__version__)
         self._direct: Direct | None = None
+        #: HTTP status and Content-Type of the last answer that was read, and what the next ones may share with it.
+        self._imprint: tuple[int, str | None, Imprint | None] = (0, None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +94,7 @@ class MMSCClient:
 
     def close(self) -> None:
         """Close every connection of the pool."""
+        self._direct = None
         self._session.close()
 
     def exchange(self, payload: Payload, *, transaction_id: str | None = None) -> Envelope:
@@ -107,11 +111,20 @@ class MMSCClient:
         :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
         """
         answer = self.post(payload)
+        if transaction_id and (known := self._recognise(answer, transaction_id)):
+            return known
         envelope = read_answer(answer.status, answer.content_type, answer.body, answer.retry_after)
         # Some MMSCs leave it out, or fold it over lines.
         if transaction_id and envelope.transaction_id and _plain(envelope.transaction_id) != _plain(transaction_id):
             raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
+        self._imprint = answer.status, answer.content_type, Imprint.of(answer.body, envelope)
         return envelope
+
+    def _recognise(self, answer: HttpAnswer, transaction_id: str) -> Envelope | None:
+        status, content_type, imprint = self._imprint
+        if imprint is None or (answer.status, answer.content_type) != (status, content_type):
+            return None
+        return imprint.read(answer.body, transaction_id)
 
     def post(self, payload: Payload) -> HttpAnswer:
         """POST a message and return the HTTP answer as it came.
@@ -122,16 +135,16 @@ class MMSCClient:
         outgoing = _Outgoing(payload)
         try:
             with self._open(outgoing, protocol.http_headers(payload)) as response:
-                if response.status_code < 200:
+                if response.status < 200:
                     # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
-                    raise OutcomeUnknown(f"HTTP {response.status_code} in place of an answer")
+                    raise OutcomeUnknown(f"HTTP {response.status} in place of an answer")
                 return HttpAnswer(
-                    status=response.status_code,
+                    status=response.status,
                     content_type=response.headers.get("Content-Type"),
                     retry_after=response.headers.get("Retry-After"),
                     body=_read_bounded(response, self.endpoint.read_timeout_s),
                 )
-        except (requests.RequestException, HTTPError) as exc:
+        except (requests.RequestException, HTTPError, OSError) as exc:
             if outgoing.complete:
                 raise OutcomeUnknown(f"the MMSC took the request and gave no whole answer ({_cause(exc)})") from exc
             error = not_sent(exc, self.endpoint)
@@ -142,9 +155,9 @@ class MMSCClient:
                 "headers", "a header or the login cannot be sent", "Use characters of Latin-1"
             ) from None
 
-    def _open(self, outgoing: _Outgoing, headers: dict[str, str]) -> requests.Response:
+    def _open(self, outgoing: _Outgoing, headers: dict[str, str]) -> BaseHTTPResponse:
         if self.endpoint.auth == "digest":
-            return self._session.post(
+            answer = self._session.post(
                 self.endpoint.url,
                 data=outgoing,  # type: ignore[arg-type]  # memoryviews go to the socket like bytes
                 headers=headers,
@@ -152,19 +165,21 @@ class MMSCClient:
                 allow_redirects=False,
                 stream=True,
             )
+            raw: BaseHTTPResponse = answer.raw
+            return raw
         if self._direct is None:
             # Not when the client is made: an unusable URL or header is an error of the first request.
             self._direct = Direct(self._session, self.endpoint)
         return self._direct.post(outgoing, headers)
 
 
-def _read_bounded(response: requests.Response, timeout_s: float) -> bytes:
+def _read_bounded(response: BaseHTTPResponse, timeout_s: float) -> bytes:
     deadline = time.monotonic() + timeout_s
     unframed = "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
     body = bytearray()
     while True:
         try:
-            chunk = response.raw.read1(READ_CHUNK_BYTES, decode_content=True)
+            chunk = response.read1(READ_CHUNK_BYTES, decode_content=True)
         except ReadTimeoutError:
             # Such an answer ends with its connection (RFC 9112 clause 6.3), which this server leaves open. Whether it
             # is whole is told by its XML.

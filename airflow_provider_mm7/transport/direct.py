@@ -1,8 +1,7 @@
 """The same POST a million times: what requests works out for each request is worked out once.
 
-Of requests' road the session's half (merging of settings, cookies, redirects, hooks) is left out; the adapter's half
-stays, with its pools, proxies, TLS settings and errors. Digest, which answers a challenge with a second request, needs
-both halves.
+A session's adapter gives its pool, with its proxies and TLS settings, and urllib3 beneath does the rest. Digest, which
+answers a challenge with a second request, needs requests as a whole.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Timeout
 
 from airflow_provider_mm7 import protocol
@@ -22,33 +23,40 @@ _OURS = frozenset(name.lower() for name in protocol.http_headers(Payload(content
 
 
 class Direct:
-    """POSTs to one URL through a session's adapter.
+    """POSTs to one URL through the pool of a session's adapter.
 
-    :raises requests.RequestException: URL or headers cannot be used.
+    :raises requests.RequestException: URL, headers or TLS settings cannot be used.
     """
 
     def __init__(self, session: requests.Session, endpoint: Endpoint) -> None:
-        self._prepared = session.prepare_request(requests.Request("POST", endpoint.url))
-        self._headers = {name: value for name, value in self._prepared.headers.items() if name.lower() not in _OURS}
-        self._adapter = session.get_adapter(str(self._prepared.url))
+        prepared = session.prepare_request(requests.Request("POST", endpoint.url))
+        url = str(prepared.url)
+        adapter = session.get_adapter(url)
+        if not isinstance(adapter, HTTPAdapter):
+            raise TypeError(f"{type(adapter).__name__} has no pool")
+        self._headers = {name: value for name, value in prepared.headers.items() if name.lower() not in _OURS}
+        self._pool: Any = adapter.get_connection_with_tls_context(
+            prepared, session.verify, proxies=session.proxies, cert=session.cert
+        )
+        adapter.cert_verify(self._pool, url, session.verify, session.cert)  # type: ignore[no-untyped-call]
         self._settings: Mapping[str, Any] = {
-            "stream": True,
+            "url": adapter.request_url(prepared, session.proxies),
             "timeout": Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s),
-            "verify": session.verify,
-            "cert": session.cert,
-            "proxies": session.proxies,
+            "retries": adapter.max_retries,
+            "redirect": False,
+            "assert_same_host": False,
+            "preload_content": False,
+            "decode_content": False,
         }
 
-    def post(self, body: Any, headers: Mapping[str, str]) -> requests.Response:
+    def post(self, body: Any, headers: Mapping[str, str]) -> BaseHTTPResponse:
         """Send a request; the answer's body is not read yet.
 
         :param body: an iterable of bytes-like pieces.
         :param headers: say how long the body is.
-        :raises requests.RequestException: as a session would.
+        :raises urllib3.exceptions.HTTPError: no answer came.
         """
-        request = requests.PreparedRequest()
-        request.method, request.url, request.hooks = "POST", self._prepared.url, self._prepared.hooks
-        # A plain dict: the names differ in more than their case.
-        request.headers = {**self._headers, **headers}  # type: ignore[assignment]
-        request.body = body
-        return self._adapter.send(request, **self._settings)
+        answer: BaseHTTPResponse = self._pool.urlopen(
+            "POST", body=body, headers={**self._headers, **headers}, **self._settings
+        )
+        return answer

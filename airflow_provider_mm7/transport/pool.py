@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import requests
 from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.source import SourceAddressAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -52,13 +51,9 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class FreshAdapter(HTTPAdapter):
-    """Sends over connections that have not idled, to one URL with one set of TLS settings.
-
-    What follows from those is found for the first request and kept.
-    """
+    """Sends over connections that have not idled, to one URL with one set of TLS settings."""
 
     _pool: Any = None
-    _target: str | None = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of direct connections."""
@@ -73,36 +68,16 @@ class FreshAdapter(HTTPAdapter):
         return manager
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Find the pool."""
+        """Find the pool, and keep it."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return self._pool
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Set up TLS of the pool; looks for the files of CAs and certificate."""
-        if self._target is None:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-
-    def request_url(self, request: Any, proxies: Any) -> str:
-        """Find what the request line names, which a proxy wants whole."""
-        if self._target is None:
-            self._target = super().request_url(request, proxies)
-        return self._target
-
-    def build_response(self, req: Any, resp: Any) -> requests.Response:
-        """Wrap an answer, without the cookies that nobody keeps."""
-        response = requests.Response()
-        response.status_code = resp.status
-        response.headers = requests.structures.CaseInsensitiveDict(resp.headers)
-        response.raw, response.request, response.url, response.reason = resp, req, req.url, resp.reason
-        response.connection = self  # what Digest answers the challenge over
-        return response
 
     def close(self) -> None:
         """Close the connections, now: urllib3 does when nobody holds the pool any more, and each of its errors does."""
         if self._pool is not None:
             self._pool.close()
-        self._pool = self._target = None
+        self._pool = None
         super().close()
 
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 
 from airflow_provider_mm7.exceptions import (
     ConnectFailed,
@@ -23,10 +32,14 @@ _UNUSABLE = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidHeader,
+    InvalidHeader,
+    LocationValueError,
 )
 
 
-def not_sent(error: requests.RequestException | HTTPError, endpoint: Endpoint) -> NotSent | ConnectionConfigError:
+def not_sent(
+    error: requests.RequestException | HTTPError | OSError, endpoint: Endpoint
+) -> NotSent | ConnectionConfigError:
     """Name the reason why a request did not leave whole.
 
     :param error: raised before the last byte of the body was handed to the socket.
@@ -42,13 +55,13 @@ def not_sent(error: requests.RequestException | HTTPError, endpoint: Endpoint) -
         return NameResolutionFailed(
             f"the host name of {place} does not resolve; check the connection's host and the resolver"
         )
-    if isinstance(error, requests.exceptions.SSLError) or _any(causes, ssl.SSLError):
+    if isinstance(error, requests.exceptions.SSLError) or _any(causes, ssl.SSLError) or _any(causes, SSLError):
         return TlsFailed(f"TLS with {place} failed: {_tls_reason(causes)}; check verify, ca_bundle and client_cert")
-    if isinstance(error, requests.exceptions.ProxyError):
+    if isinstance(error, requests.exceptions.ProxyError) or _any(causes, ProxyError):
         return ConnectFailed(f"the proxy on the way to {place} cannot be used; check HTTPS_PROXY")
     if _any(causes, ConnectionRefusedError):
         return ConnectFailed(f"{place} refused the connection; check host and port")
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, requests.ConnectTimeout) or _any(causes, ConnectTimeoutError):
         return ConnectFailed(f"{place} did not answer within {endpoint.connect_timeout_s:g} s")
     if _any(causes, NewConnectionError):
         return ConnectFailed(f"no connection to {place} could be made")
