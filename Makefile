@@ -16,11 +16,12 @@ REPORTS := build/reports
 # Nothing here may read or write the Airflow of whoever runs it.
 export AIRFLOW_HOME := $(CURDIR)/build/airflow
 
-.PHONY: help venv demo test test-all bench torture lint format docs clean
+.PHONY: help venv demo test test-celery test-all bench torture lint format docs clean
 
 help:
 	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
 	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
+	@echo "make test-celery  two Celery workers over Redis and PostgreSQL: their common rate, and one of them killed"
 	@echo "make test-all  the suite on every supported Airflow"
 	@echo "make bench     how fast it is, against other ways to send; about 15 minutes (SUITE=name,... or all; ROUNDS=5)"
 	@echo "make torture   kill -9 at 200 random moments on each database, then count; about 20 minutes (KILLS=20 SEED=1 ONLY=SQLite)"
@@ -46,8 +47,13 @@ test: $(INSTALLED)
 	@rm -f $(REPORTS)/*.xml .coverage
 	$(BIN)/python -m pytest -m 'not e2e' -n $(WORKERS) --dist loadscope --cov --cov-report= \
 		--junitxml=$(REPORTS)/suite.xml
-	$(BIN)/python -m pytest -m e2e --cov --cov-append --cov-report=term:skip-covered --junitxml=$(REPORTS)/e2e.xml
+	$(BIN)/python -m pytest -m 'e2e and not celery' --cov --cov-append --cov-report=term:skip-covered --junitxml=$(REPORTS)/e2e.xml
 	$(BIN)/python -m coverage report --include='airflow_provider_mm7/protocol/*' --fail-under=100 --skip-covered
+
+# For itself: it takes about three minutes, and wants both cores too.
+test-celery: $(INSTALLED)
+	@mkdir -p $(REPORTS)
+	$(BIN)/python -m pytest -m celery -s --junitxml=$(REPORTS)/celery.xml
 
 test-all:
 	$(MAKE) test AIRFLOW=3.3

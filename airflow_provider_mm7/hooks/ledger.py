@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_provider_mm7.exceptions import StoreNotShared
 from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.store import Store, open_store
 
 #: Executors whose tasks run on the scheduler's machine; with any other, tasks may run where the SQLite file is not.
 LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor")
+
+#: Before the class name stand, as in ``team1=alias:package.module.Class``, a team, an alias and a module.
+_SEPARATORS = re.compile(r"[=:.]")
 
 
 def open_ledger() -> Store:
@@ -27,7 +32,7 @@ def executors() -> tuple[str, ...]:
     from airflow.providers.common.compat.sdk import conf
 
     entries = str(conf.get("core", "executor", fallback="LocalExecutor")).replace(";", ",").split(",")
-    return tuple(name for entry in entries if (name := entry.rpartition(":")[2].rpartition(".")[2].strip()))
+    return tuple(name for entry in entries if (name := _SEPARATORS.split(entry)[-1].strip()))
 
 
 def refuse_unshared(url: str, executors: tuple[str, ...]) -> None:

@@ -26,6 +26,9 @@ PARSED_S = 120.0
 #: Seconds between two questions to the API.
 POLL_S = 0.5
 
+#: Airflow's command line.
+AIRFLOW = (sys.executable, "-m", "airflow")
+
 _FINAL_RUN_STATES = frozenset({"success", "failed"})
 
 #: Variables of the caller that must not reach the deployment: another Airflow's settings, credentials, proxies.
@@ -38,13 +41,16 @@ class DeploymentError(Exception):
 
 
 class AirflowDeployment:
-    """api-server, scheduler, dag-processor and triggerer on SQLite, on loopback, with everything below one folder.
+    """api-server, scheduler, dag-processor and triggerer, on loopback, with everything below one folder.
+
+    On SQLite with LocalExecutor, unless ``extra_env`` says otherwise.
 
     :param home: becomes AIRFLOW_HOME and HOME; created when missing.
     :param dags: folder or folders with DAG files.
     :param connections: connection id -> URI, or a mapping as Airflow's JSON form of a connection takes it.
     :param extra_env: further environment variables; they win.
     :param paused: whether new DAGs start paused.
+    :param triggerer: whether deferred tasks are served.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class AirflowDeployment:
         extra_env: Mapping[str, str] | None = None,
         *,
         paused: bool = False,
+        triggerer: bool = True,
     ) -> None:
         self.home = home.resolve()
         self._dags = [path.resolve() for path in ([dags] if isinstance(dags, Path) else dags)]
@@ -66,15 +73,17 @@ class AirflowDeployment:
             self.connect(conn_id, connection)
         self._session = requests.Session()
         self._session.trust_env = False
-        airflow = [sys.executable, "-m", "airflow"]
+        self._triggerer = triggerer
+        commands = {
+            "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self._port)],
+            # Their log servers listen on every interface; the API server reads the files itself here.
+            "scheduler": ["scheduler", "--skip-serve-logs"],
+            "dag-processor": ["dag-processor"],
+        }
+        if triggerer:
+            commands["triggerer"] = ["triggerer", "--skip-serve-logs"]
         self._tree = ProcessTree(
-            {
-                "api-server": [*airflow, "api-server", "--host", "127.0.0.1", "--port", str(self._port)],
-                # Their log servers listen on every interface; the API server reads the files itself here.
-                "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
-                "dag-processor": [*airflow, "dag-processor"],
-                "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
-            },
+            {name: [*AIRFLOW, *arguments] for name, arguments in commands.items()},
             env=self.env,
             cwd=self.home,
             logs=self.home / "process-logs",
@@ -119,6 +128,8 @@ class AirflowDeployment:
             # A DAG that is due when it is first seen would run by itself, beside the run that was asked for.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            # Seconds. The API server's first answer to a task took 6 to 39 on two busy cores.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         }
         inherited = {
             name: value
@@ -178,7 +189,7 @@ class AirflowDeployment:
         :raises DeploymentError: it did not end with 0.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
+            [*AIRFLOW, *arguments],
             env=self.env,
             cwd=self.home,
             capture_output=True,
@@ -293,12 +304,13 @@ class AirflowDeployment:
             raise DeploymentError(f"{error}\n{self._account(dag_id, run_id)}") from None
         return str(self.task_states(dag_id, run_id)[task_id])
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """An XCom value, decoded."""
         entry = self.api(
             "GET",
             f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}",
             deserialize="true",
+            map_index=map_index,
         )
         return entry["value"]
 
@@ -312,7 +324,7 @@ class AirflowDeployment:
 
     def _healthy(self) -> bool:
         health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
-        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        parts = ["metadatabase", "scheduler", "dag_processor", *(["triggerer"] if self._triggerer else [])]
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
 
     def _until(self, condition: Callable[[], bool], timeout: float, otherwise: str) -> None:

@@ -96,12 +96,12 @@ class RunningSandbox:
         return counts
 
 
-def wait_for(look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+def wait_for(look: Callable[[], Any], enough: Callable[[Any], bool], *, patience_s: float = PATIENCE_S) -> Any:
     """Look again until it is enough; fails with what was seen last."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while not enough(seen := look()):
         if time.monotonic() > end:
-            raise AssertionError(f"waited {PATIENCE_S} s, and saw {seen!r}")
+            raise AssertionError(f"waited {patience_s} s, and saw {seen!r}")
         time.sleep(0.01)
     return seen
 

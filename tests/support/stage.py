@@ -79,6 +79,10 @@ class SandboxProcess:
         """End it."""
         self._tree.stop()
 
+    def processes(self) -> ProcessTree:
+        """Its processes."""
+        return self._tree
+
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Make a request below ``/_sandbox``.
 
