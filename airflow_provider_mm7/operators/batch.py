@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from airflow_provider_mm7.sending import FailOn, OnUnknown, SendResult
 
 log = logging.getLogger(__name__)
+
+#: What is rendered for each row, and not by Airflow.
+PER_ROW = ("subject", "text", "media")
 
 
 class OnProblem(StrEnum):
@@ -68,8 +71,9 @@ class SendMMSBatchOperator(SendingOperator):
          "invalid", "duplicates", "results"}
     """
 
-    # Subject, text and media are not among them: they are rendered for each row.
+    # Subject, text and media are among them for what other tasks return; as templates they are rendered for each row.
     template_fields: Sequence[str] = (
+        *PER_ROW,
         "recipients",
         "media_base",
         "recipient_column",
@@ -101,9 +105,15 @@ class SendMMSBatchOperator(SendingOperator):
         self.results = results
         self.skip_when_empty = skip_when_empty
         self.xcom_messages = xcom_messages
-        # Airflow looks for other tasks' outputs in template fields alone.
-        for value in (self.subject, self.text, self.media):
-            XComArg.apply_upstream_relationship(self, value)
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        # Airflow's own place to customise rendering, for mapped tasks too.
+        others = [name for name in template_fields if name not in PER_ROW]
+        super()._do_render_template_fields(parent, others, context, jinja_env, seen_oids)
+        for name in PER_ROW:
+            setattr(parent, name, _resolve(getattr(parent, name), context, seen_oids, name=name))
 
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         from airflow_provider_mm7.hooks.batch import Mailing
@@ -164,7 +174,7 @@ class SendMMSBatchOperator(SendingOperator):
             Rejection.INVALID: choice(OnProblem, self.on_invalid, "on_invalid"),
             Rejection.DUPLICATE: choice(OnProblem, self.on_duplicate, "on_duplicate"),
         }
-        subject = as_sources(_resolve(self.subject, context), name="subject")
+        subject = as_sources(_resolve(self.subject, context, name="subject"), name="subject")
         if len(subject) > 1:
             raise InputError("subject", "is a list", "Give one string")
         dag = self.get_dag()
@@ -174,8 +184,8 @@ class SendMMSBatchOperator(SendingOperator):
             draft=self._shared_draft(),
             templates=Templates(
                 subject=subject[0] if subject else None,
-                text=tuple(as_sources(_resolve(self.text, context), name="text")),
-                media=tuple(as_sources(_resolve(self.media, context), name="media")),
+                text=tuple(as_sources(_resolve(self.text, context, name="text"), name="text")),
+                media=tuple(as_sources(_resolve(self.media, context, name="media"), name="media")),
                 media_base=self.media_base,
             ),
             context=dict(context),
@@ -187,16 +197,26 @@ class SendMMSBatchOperator(SendingOperator):
         )
 
 
-def _resolve(value: Any, context: Context) -> Any:
-    """Put in what other tasks returned; that is data, and no template."""
+def _resolve(value: Any, context: Context, expanded: Collection[int] = (), *, name: str) -> Any:
+    """Put in what other tasks returned; that is data, and no template.
+
+    :param expanded: ids of values that ``expand`` put in.
+    :raises InputError: another task returned nothing.
+    """
     from airflow_provider_mm7.sending.recipients.templates import Literal
 
     def literal(item: Any) -> Any:
         return Literal(text=item) if isinstance(item, str) else item
 
-    if isinstance(value, XComArg):
-        found = value.resolve(context)
-        return [literal(item) for item in found] if isinstance(found, (list, tuple)) else literal(found)
+    def found(item: XComArg) -> Any:
+        returned = item.resolve(context)
+        if returned is None:
+            raise InputError(name, "another task was to give it and returned nothing", "Return a text, or leave it out")
+        return returned
+
+    if isinstance(value, XComArg) or (value is not None and id(value) in expanded):
+        data = found(value) if isinstance(value, XComArg) else value
+        return [literal(item) for item in data] if isinstance(data, (list, tuple)) else literal(data)
     if isinstance(value, (list, tuple)):
-        return [literal(item.resolve(context)) if isinstance(item, XComArg) else item for item in value]
+        return [literal(found(item)) if isinstance(item, XComArg) else item for item in value]
     return value

@@ -31,8 +31,8 @@ def test_a_recipients_file_in_chunks(tmp_path: Path) -> None:
     xcoms = result["xcoms"]
     assert len(xcoms["plan-1"]) == 3
     numbers = [f"+6421123456{n}" for n in range(9)]
-    assert result["count"] == 10
-    assert set(result["received"]) == {*numbers, "+64211234599"}
+    assert result["count"] == 12
+    assert set(result["received"]) == {*numbers, "+64211234597", "+64211234598", "+64211234599"}
     assert result["received"][numbers[0]] == "Hello N0 of 0, batch"
     assert result["received"][numbers[8]] == "Hello N8 of 2, batch"
     assert [xcoms[f"each{index}"]["accepted"] for index in range(3)] == [3, 3, 3]
@@ -40,6 +40,8 @@ def test_a_recipients_file_in_chunks(tmp_path: Path) -> None:
     assert xcoms["whole-1"]["accepted"] == 1
     # What another task returned is data.
     assert result["received"]["+64211234599"] == "{{ this }} is data"
+    assert result["received"]["+64211234598"] == "{{ late }} is data"
+    assert result["received"]["+64211234597"] == "{{ dag.dag_id }} is data"
     assert "hunter2" not in output
     logged = "".join(line for line in output.splitlines() if not line.startswith("RESULT "))
     assert not any(number in logged for number in numbers)

@@ -35,6 +35,24 @@ with DAG("batch", schedule=None, user_defined_macros={"greet": lambda name: f"He
     text >> plan
 
     @task
+    def late() -> str:
+        return "{{ late }} is data"
+
+    @task
+    def texts() -> list[str]:
+        return ["{{ dag.dag_id }} is data"]
+
+    words: Any = late()
+    mapped = SendMMSBatchOperator.partial(task_id="mapped", text=words, retries=0).expand(
+        recipients=[[{"to": "+64211234598"}]]
+    )
+    SendMMSBatchOperator.partial(task_id="texts_of_another", recipients=[{"to": "+64211234597"}], retries=0).expand(
+        text=texts()
+    )
+    if mapped.upstream_task_ids != {"late"}:
+        raise RuntimeError("what partial() is given is no dependency")
+
+    @task
     def downstream(batch_ids: list[str]) -> int:
         return len(set(batch_ids))
 
