@@ -157,7 +157,7 @@ class TestJsonLines:
 
 class TestGzip:
     def test_members_one_after_another(self) -> None:
-        body = gzip.compress(b"to,n\n1,") + gzip.compress(b"a\n2,b\n")
+        body = gzip.compress(b"to,n\n1,", mtime=0) + gzip.compress(b"a\n2,b\n", mtime=0)
         for name in ("p.csv.gz", "P.CSV.GZ"):
             assert told(read(body, FileName.of(name), [3, 20, 21])) == [
                 (2, {"to": "1", "n": "a"}),
@@ -165,7 +165,9 @@ class TestGzip:
             ]
 
     @pytest.mark.parametrize(
-        "body", [gzip.compress(b"to\n1\n" * 1000)[:-20], b"to\n1\n", gzip.compress(b"to\n1\n") + b"x"]
+        "body",
+        [gzip.compress(b"to\n1\n" * 1000)[:-20], b"to\n1\n", gzip.compress(b"to\n1\n") + b"x"],
+        ids=["cut", "plain", "more"],
     )
     def test_what_is_no_gzip_or_not_all_of_it(self, body: bytes) -> None:
         with pytest.raises(InputError, match="no gzip, or not all of it"):
