@@ -10,6 +10,7 @@ from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Payload, Verdict, number_key
 from airflow_provider_mm7.sending.engine import Compose, Engine, ignore
 from airflow_provider_mm7.sending.halt import never
+from airflow_provider_mm7.sending.owner import is_alive
 from airflow_provider_mm7.sending.pacer import Pace
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
@@ -90,6 +91,9 @@ def send(
     """
     work = what if isinstance(what, Work) else work_of(what)
     batch = store.open_batch(key, conn_id=conn_id, origin=origin or Origin())
+    for other in store.family_batches(family) if family is not None else ():
+        # A chunk that died and was planned anew has nobody else to say so.
+        store.settle_abandoned(other, is_alive=is_alive)
     store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family)
     if on_batch is not None:
         on_batch(batch.batch_id)

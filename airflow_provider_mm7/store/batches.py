@@ -21,6 +21,7 @@ from airflow_provider_mm7.store.tables import (
     NOT_BY_ITSELF,
     batch,
     batch_count,
+    family_member,
     submission,
 )
 from airflow_provider_mm7.store.text import clean, identifier
@@ -150,6 +151,7 @@ class Batches(Base):
                 admitted = admit(connection, family, batch_id, (key for key, _ in missing), counts)
                 missing = {(key, row_no) for key, row_no in missing if key in admitted}
             if not missing:
+                counts.apply(connection)
                 return 0
             order = {key: place for place, key in enumerate(wanted)}
             connection.execute(
@@ -174,6 +176,11 @@ class Batches(Base):
             return len(missing)
 
         return self._db.write(insert)
+
+    def family_batches(self, family: str) -> list[str]:
+        """Give the batches that have numbers of a family."""
+        query = sa.select(family_member.c.batch_id).where(family_member.c.family == family).distinct()
+        return self._db.read(lambda connection: sorted(connection.scalars(query)))
 
     def summary(self, batch_id: str) -> BatchSummary:
         """Count a batch by state.

@@ -23,6 +23,14 @@ T = TypeVar("T")
 BUSY_TIMEOUT_S: Final = 30
 CONNECT_TIMEOUT_S: Final = 10
 
+#: libpq: a server that vanished without a word is noticed within a minute, long before a claim's lease ends.
+_NOTICE_SILENCE: Final = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
 #: First half of our PostgreSQL advisory lock keys ("MM7"), so that they meet nobody else's in a shared database.
 ADVISORY_CLASS: Final = 0x4D4D37
 
@@ -166,7 +174,11 @@ def _new_engine(url: sa.URL) -> sa.Engine:
         pool_pre_ping=True,
         # The early-report match depends on a statement seeing what was committed while it waited for a lock.
         isolation_level="READ COMMITTED",
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "airflow-provider-mm7"},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "airflow-provider-mm7",
+            **_NOTICE_SILENCE,
+        },
     )
 
 

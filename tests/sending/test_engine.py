@@ -35,6 +35,7 @@ from airflow_provider_mm7.sending.workers import Workers
 from airflow_provider_mm7.store import (
     BatchSummary,
     NewSubmission,
+    Owner,
     Settlement,
     State,
     Store,
@@ -453,6 +454,24 @@ def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_m
 
 def send_in_a_process(url: str, store_url: str, count: int) -> None:
     run(open_store(store_url), url, numbers(count), max_connections=4)
+
+
+@pytest.mark.parametrize("on_unknown", OnUnknown)
+def test_what_a_dead_chunk_was_sending_is_in_doubt_for_the_chunk_that_has_the_number_now(
+    store: Store, on_unknown: OnUnknown
+) -> None:
+    dead = Owner(token="dead", host=this_process().host, pid=os.getpid(), started=1.0)
+    chunk = store.open_batch("chunk", conn_id="mm7_default").batch_id
+    store.plan(chunk, [NewSubmission(recipient=number) for number in numbers(5)], family="campaign")
+    assert len(store.claim(chunk, dead, limit=2, lease_s=60, transaction_id=lambda: "t")) == 2
+    with mmsc() as centre:
+        result = run(store, centre.url, numbers(4), key="another chunk", family="campaign", on_unknown=on_unknown)
+    if on_unknown is OnUnknown.HOLD:
+        assert states(result) == {"accepted": 2, "unknown": 2}
+        assert sorted(centre.numbers) == list(numbers(4)[2:])
+    else:
+        assert states(result) == {"accepted": 4}
+    assert [item.recipient for item in store.submissions(chunk)] == [numbers(5)[4]]
 
 
 class TestTwoProcesses:

@@ -27,7 +27,7 @@ def recipients(store: Store, batch_id: str) -> list[str]:
 def test_a_number_that_another_chunk_is_sending_or_has_sent_is_left_out(store: Store) -> None:
     one = plan(store, "one", numbers(6))
     items = claim(store, one, 5)
-    states = (State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.SUPPRESSED)
+    states = (State.ACCEPTED, State.REFUSED, State.SUPPRESSED)
     for item, state in zip(items, states, strict=False):
         store.settle(one, settled([item], state))
     assert recipients(store, plan(store, "two", numbers(8))) == numbers(8)[5:]
@@ -44,6 +44,22 @@ def test_what_another_chunk_has_not_sent_goes_to_who_asks_last(store: Store, sta
     # And back, as the tasks are cleared in another order; nothing is lost on the way.
     plan(store, "one", numbers(3))
     assert (recipients(store, one), recipients(store, two)) == ([*numbers(1), *numbers(2, first=1)], [])
+
+
+def test_what_another_chunk_left_in_doubt_comes_along_and_stays_in_doubt(store: Store) -> None:
+    one = plan(store, "one", numbers(3))
+    store.settle(one, settled(claim(store, one, 2), State.UNKNOWN))
+    two = plan(store, "two", numbers(2, first=1))
+    assert {item.recipient: item.state for item in store.submissions(two)} == {
+        numbers(3)[1]: State.UNKNOWN,
+        numbers(3)[2]: State.PLANNED,
+    }
+    assert (store.summary(two).unknown, store.summary(two).planned, store.summary(two).total) == (1, 1, 2)
+    assert (recipients(store, one), store.summary(one).unknown) == (numbers(1), 1)
+    assert store.family_batches("campaign") == sorted([one, two])
+    # All of it in doubt: nothing is planned, and it is counted all the same.
+    three = plan(store, "three", numbers(1))
+    assert (recipients(store, three), store.summary(three).unknown, store.summary(one).total) == (numbers(1), 1, 0)
 
 
 def test_a_number_that_was_withdrawn_is_free(store: Store) -> None:

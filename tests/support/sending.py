@@ -56,6 +56,7 @@ def run(
     on_batch: Callable[[str], None] | None = None,
     stopped: Callable[[], bool] | None = None,
     rate_per_s: float | None = None,
+    family: str | None = None,
     **settings: object,
 ) -> SendResult:
     with client(url, **settings) as mmsc_client:
@@ -70,6 +71,7 @@ def run(
             on_batch=on_batch,
             stopped=stopped,
             rate_per_s=rate_per_s,
+            family=family,
         )
 
 

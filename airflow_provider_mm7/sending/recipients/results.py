@@ -27,7 +27,7 @@ FIELD = "results"
 def results_uri(wanted: str | None, source: str | Chunk | None) -> str | None:
     """Tell where results are written.
 
-    :param wanted: as the user gave it; None: beside the recipients.
+    :param wanted: as the user gave it; None: beside the recipients. Chunks write into a folder of that name.
     :param source: URI or chunk of the recipients; None: they came as a list.
     :return: None: nowhere.
     :raises InputError: the name tells no format, or is that of the recipients.
@@ -40,15 +40,21 @@ def results_uri(wanted: str | None, source: str | Chunk | None) -> str | None:
             raise InputError(FIELD, f"{uri}: results are not compressed", "Name it .csv or .jsonl")
         if uri == (source.uri if isinstance(source, Chunk) else source):
             raise InputError(FIELD, f"{uri}: is the file of recipients itself", "Name another file")
-        return uri
+        name = FileName.of(uri, field=FIELD)
+        return _of_chunk(name.stem, source, name.suffix) if isinstance(source, Chunk) else uri
     if source is None:
         return None
     if isinstance(source, str):
         name = FileName.of(source)
         return f"{name.stem}.results{name.suffix}"
     name = FileName.of(source.uri)
+    return _of_chunk(f"{name.stem}.results", source, name.suffix)
+
+
+def _of_chunk(folder: str, chunk: Chunk, suffix: str) -> str:
+    """Each chunk has a file of its own: they would overwrite each other's."""
     # So many digits that the names of a folder's files are in the order of the chunks.
-    return f"{name.stem}.results/{source.start:015}-{source.end:015}{name.suffix}"
+    return f"{folder}/{chunk.start:015}-{chunk.end:015}{suffix}"
 
 
 def write_results(body: BinaryIO, uri: str, results: Iterable[LineResult]) -> None:

@@ -119,6 +119,11 @@ def test_results_as_csv_and_json_lines() -> None:
             Chunk(uri="s3://b/p.csv", start=5, end=1000, etag="e"),
             "s3://b/p.results/000000000000005-000000000001000.csv",
         ),
+        (
+            "s3://b/out.jsonl",
+            Chunk(uri="s3://b/p.csv", start=5, end=1000, etag="e"),
+            "s3://b/out/000000000000005-000000000001000.jsonl",
+        ),
     ],
 )
 def test_where_results_go(wanted: str | None, source: str | Chunk | None, expected: str | None) -> None:
