@@ -133,8 +133,8 @@ class TestSeveralProcesses:
         # None before its moment, however late a busy machine is with some of them. The two clocks may differ a little.
         for place, moment in enumerate(sorted(arrivals.moments)):
             assert moment - started >= place / RATE - 0.01
-        # A machine that is busy with other things loses moments; most of them are used.
-        assert max(arrivals.moments) - min(arrivals.moments) <= 100 / (0.5 * RATE)
+        # A machine that is busy with other things loses moments, but there are always more.
+        assert max(arrivals.moments) - min(arrivals.moments) <= 100 / (0.2 * RATE)
 
 
 class TestWhatTakesMoments:
