@@ -174,4 +174,4 @@ def test_batch_from_a_recipients_file(stage: Stage) -> None:
     run_id = airflow.trigger("mms_batch", {"bucket": "wrong", "folder": "c1"})
     airflow.wait_run("mms_batch", run_id, 120, expect="failed")
     assert stage.sandbox.accepted_for(numbers[3]) == []
-    assert "line 2: +1202*****73: media holds the segment . or .." in written_by(stage)
+    assert "line 2: +1202*****43: media holds the segment . or .." in written_by(stage)
