@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.protocol import Part, RelatedEncoder, encode_content, encode_part
+from airflow_provider_mm7.protocol.encoder import SHARED_FROM_BYTES, join_small
 
 TEXT = Part(content_type="text/plain; charset=us-ascii", body=b"two\r\nlines", content_id="text_0.txt")
 GIF = Part(content_type="image/gif", body=bytes(200), content_id="saturn.gif", content_location="saturn.gif")
@@ -68,6 +69,15 @@ def test_text_travels_as_it_is_where_mail_rules_allow_it(body: bytes, plain: boo
 def test_media_is_base64_even_if_it_looks_like_text() -> None:
     part = Part(content_type="image/svg+xml", body=b"<svg/>")
     assert b"base64" in encode_content([part], content_id="pics", boundary="b").body
+
+
+def test_neighbours_that_are_small_are_joined_and_large_chunks_stay_the_objects_they_are() -> None:
+    large, other = bytes(SHARED_FROM_BYTES), bytes(SHARED_FROM_BYTES + 1)
+    joined = join_small([large, other, b"a", b"b", large, b"c"])
+    assert joined == (large, other, b"ab", large, b"c")
+    assert (joined[0] is large, joined[1] is other, joined[3] is large) == (True, True, True)
+    assert join_small([b"a", large]) == (b"a", large)
+    assert join_small([]) == ()
 
 
 def test_an_encoded_part_is_shared_by_the_contents_that_show_it() -> None:
