@@ -247,7 +247,7 @@ class Receiver:
         def store_part(name: str, part: Part) -> str:
             return self.sink.store(name, part.body, part.content_type)
 
-        return self.store().add_inbound(new_inbound(conn_id, message, envelope, store_part))
+        return self.store().add_inbound([new_inbound(conn_id, message, envelope, store_part)])[0]
 
     async def _set_aside(
         self, runtime: _Runtime, conn_id: str, content_type: str | None, body: bytes, reason: str

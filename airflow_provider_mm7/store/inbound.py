@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
+from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import lock_names
 from airflow_provider_mm7.store.tables import aside, inbound
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Aside, Inbound, InboundPart, NewInbound
+
+#: PostgreSQL gives ids before commits; under this lock both are in one order. MessageIDs have the locks from 0 on, and
+#: migrations have -1.
+_ORDER: Final = -2
+
+#: What of a message is no media: its text, and how to show it.
+_NO_MEDIA: Final = ("text/plain", "application/smil")
+
+#: Characters of a keyword, and of the text in which it is looked for.
+MAX_KEYWORD: Final = 64
+_KEYWORD_WITHIN: Final = 1000
+
+_WORD: Final = re.compile(r"\w+")
 
 
 class InboundMessages(Base):
     """Storing what came in."""
 
-    def add_inbound(self, message: NewInbound) -> bool:
-        """Store a message whose media are stored already.
+    def add_inbound(self, messages: Sequence[NewInbound]) -> list[bool]:
+        """Store messages whose media are stored already, in one commit.
 
-        :return: False when a message of this digest is there.
+        Ids are in the order of commits: who has seen an id will never see a lower one appear.
+
+        :return: for each, whether it is new; False when one of its digest is there.
+        :raises StoreUnavailable: nothing was stored.
         """
-        values = {
-            "digest": identifier(message.digest),
-            "conn_id": clean(message.conn_id),
-            "transaction_id": clean_or_none(message.transaction_id),
-            "sender": clean_or_none(message.sender),
-            "recipients": [clean(recipient) for recipient in message.recipients],
-            "subject": clean_or_none(message.subject),
-            "linked_id": identifier(message.linked_id) if message.linked_id is not None else None,
-            "date": message.date,
-            "text": clean_or_none(message.text),
-            "priority": clean_or_none(message.priority),
-            "parts": [_clean_part(part) for part in message.parts],
-            "received_at": self._clock(),
-        }
+        rows = [_values(message, self._clock()) for message in messages]
 
-        def store(connection: sa.Connection) -> bool:
-            statement = insert_into(connection.dialect.name, inbound).values(**values).on_conflict_do_nothing()
+        def store(connection: sa.Connection) -> list[bool]:
+            lock_names(connection, {_ORDER})
+            statement = insert_into(connection.dialect.name, inbound).on_conflict_do_nothing()
             # Inline: no RETURNING, which old SQLite lacks and which would hide the count.
+            one = statement.inline()
             options = {"preserve_rowcount": True}
-            return connection.execute(statement.inline(), execution_options=options).rowcount == 1
+            return [connection.execute(one.values(**row), execution_options=options).rowcount == 1 for row in rows]
 
         return self._db.write(store)
 
@@ -82,6 +94,38 @@ class InboundMessages(Base):
         query = sa.select(aside).where(aside.c.id > after_id).order_by(aside.c.id).limit(limit)
         rows = self._db.read(lambda connection: connection.execute(query).all())
         return [Aside(**dict(row._mapping)) for row in rows]
+
+
+def first_word(text: str | None) -> str:
+    """Return the first word of a text as keywords are compared: folded, without what stands around it."""
+    found = _WORD.search(unicodedata.normalize("NFKC", text[:_KEYWORD_WITHIN])) if text else None
+    return found[0].casefold()[:MAX_KEYWORD] if found else ""
+
+
+def address_key(address: str | None) -> str:
+    """Return what an address is compared by; empty for none."""
+    return identifier(number_key(address)) if address else ""
+
+
+def _values(message: NewInbound, now: datetime) -> dict[str, object]:
+    return {
+        "digest": identifier(message.digest),
+        "conn_id": clean(message.conn_id),
+        "transaction_id": clean_or_none(message.transaction_id),
+        "sender": clean_or_none(message.sender),
+        "recipients": [clean(recipient) for recipient in message.recipients],
+        "subject": clean_or_none(message.subject),
+        "linked_id": identifier(message.linked_id) if message.linked_id is not None else None,
+        "date": message.date,
+        "text": clean_or_none(message.text),
+        "priority": clean_or_none(message.priority),
+        "parts": [_clean_part(part) for part in message.parts],
+        "received_at": now,
+        "sender_key": address_key(message.sender),
+        "recipient_keys": "".join(f"|{address_key(one)}" for one in message.recipients) + "|",
+        "keyword": clean(first_word(message.text)),
+        "media_count": sum(not part.content_type.lower().startswith(_NO_MEDIA) for part in message.parts),
+    }
 
 
 def _clean_part(part: InboundPart) -> dict[str, object]:

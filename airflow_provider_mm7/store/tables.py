@@ -124,6 +124,15 @@ batch_count = sa.Table(
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 
+# How many accepted submissions of a batch have which read status, kept as batch_count is.
+read_count = sa.Table(
+    "mm7_read_count",
+    metadata,
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
+    sa.Column("mm_status", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
+)
+
 # Which of the batches that are parts of one sending has a number (see families.py).
 family_member = sa.Table(
     "mm7_family_member",
@@ -208,9 +217,66 @@ inbound = sa.Table(
     sa.Column("priority", sa.Text),
     sa.Column("parts", sa.JSON, nullable=False),
     sa.Column("received_at", UTCDateTime, nullable=False),
+    # What filters compare, made from the columns above (see inbound.py).
+    sa.Column("sender_key", sa.Text, nullable=False),
+    sa.Column("recipient_keys", sa.Text, nullable=False),
+    sa.Column("keyword", sa.Text, nullable=False),
+    sa.Column("media_count", sa.Integer, nullable=False),
     sa.Index(None, "received_at"),
-    sa.Index(None, "linked_id"),
+    sa.Index(None, "linked_id", "id"),
+    sa.Index(None, "sender_key", "id"),
     sqlite_autoincrement=True,
+)
+
+# Which messages a consumer holds or has done with. A message without a row here is new to that consumer.
+inbound_claim = sa.Table(
+    "mm7_inbound_claim",
+    metadata,
+    sa.Column("consumer", sa.Text, primary_key=True),
+    sa.Column("inbound_id", BigId, sa.ForeignKey("mm7_inbound.id"), primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("lease_until", UTCDateTime),
+    sa.Column("updated_at", UTCDateTime, nullable=False),
+    sa.Index(None, "inbound_id"),
+    sa.Index(None, "token"),
+)
+
+# Up to where a consumer has nothing left that its filter lets through. Only saves looking at old rows again.
+inbound_cursor = sa.Table(
+    "mm7_inbound_cursor",
+    metadata,
+    sa.Column("consumer", sa.Text, primary_key=True),
+    sa.Column("filter", sa.Text, primary_key=True),
+    sa.Column("after_id", sa.BigInteger, nullable=False),
+)
+
+# Who wants no messages from a connection or short code, and who did once and came back.
+opt_out = sa.Table(
+    "mm7_opt_out",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("number_key", sa.Text, primary_key=True),
+    sa.Column("number", sa.Text, nullable=False),
+    sa.Column("opted_out", sa.Boolean, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("keyword", sa.Text),
+    sa.Column("conn_id", sa.Text),
+    sa.Column("changed_at", UTCDateTime, nullable=False),
+    sa.Column("change_no", sa.BigInteger, nullable=False),
+    # Whether the one message that confirms it is still to be sent.
+    sa.Column("confirmation", sa.Text),
+    sa.Index(None, "scope", "change_no"),
+    sa.Index(None, "confirmation"),
+)
+
+# The number of the last change of a scope. Who changes it holds the row until commit: numbers come in commit order.
+opt_out_clock = sa.Table(
+    "mm7_opt_out_clock",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("change_no", sa.BigInteger, nullable=False),
 )
 
 aside = sa.Table(

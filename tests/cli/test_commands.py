@@ -158,27 +158,29 @@ def test_batches(mm7: Commands) -> None:
 
 def test_inbound(mm7: Commands) -> None:
     open_store(mm7.store_url).add_inbound(
-        NewInbound(
-            conn_id="mm7_default",
-            digest="d1",
-            transaction_id="t1",
-            sender="+64211234567",
-            recipients=("111122",),
-            subject="Hi",
-            linked_id=None,
-            date=NOW,
-            text="Hello",
-            parts=(
-                InboundPart(
-                    content_type="image/gif",
-                    content_id="a",
-                    content_location=None,
-                    size=3,
-                    sha256="0" * 64,
-                    uri="file:///x/a.gif",
+        [
+            NewInbound(
+                conn_id="mm7_default",
+                digest="d1",
+                transaction_id="t1",
+                sender="+64211234567",
+                recipients=("111122",),
+                subject="Hi",
+                linked_id=None,
+                date=NOW,
+                text="Hello",
+                parts=(
+                    InboundPart(
+                        content_type="image/gif",
+                        content_id="a",
+                        content_location=None,
+                        size=3,
+                        sha256="0" * 64,
+                        uri="file:///x/a.gif",
+                    ),
                 ),
-            ),
-        )
+            )
+        ]
     )
     (row,) = mm7.json("inbound")
     assert (row["sender"], row["recipients"], row["text"]) == ("+64211234567", ["111122"], "Hello")

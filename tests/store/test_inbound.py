@@ -25,8 +25,8 @@ MESSAGE = NewInbound(
 
 
 def test_a_message_is_kept_as_it_was_and_once(store: Store) -> None:
-    assert store.add_inbound(MESSAGE) is True
-    assert store.add_inbound(dataclasses.replace(MESSAGE, text="other")) is False
+    assert store.add_inbound([MESSAGE]) == [True]
+    assert store.add_inbound([dataclasses.replace(MESSAGE, text="other")]) == [False]
     (row,) = store.inbound()
     assert (row.message, row.received_at) == (MESSAGE, START)
 
@@ -44,14 +44,14 @@ def test_bare_and_odd_messages(store: Store) -> None:
         text="\0",
         parts=(dataclasses.replace(PART, content_location="\0"),),
     )
-    assert store.add_inbound(bare)
+    assert store.add_inbound([bare]) == [True]
     (row,) = store.inbound(linked_id="x" * 10_000)
     assert (row.message.text, row.message.subject, row.message.recipients) == ("\ufffd", "?", ("\ufffd",))
 
 
 def test_pages_and_filters(store: Store) -> None:
     for n in range(5):
-        store.add_inbound(dataclasses.replace(MESSAGE, digest=f"d{n}", conn_id=f"c{n % 2}", linked_id=f"l{n}"))
+        store.add_inbound([dataclasses.replace(MESSAGE, digest=f"d{n}", conn_id=f"c{n % 2}", linked_id=f"l{n}")])
     first = store.inbound(2)
     assert [row.message.digest for row in first + store.inbound(after_id=first[-1].id)] == [f"d{n}" for n in range(5)]
     assert len(store.inbound(conn_id="c1")) == 2

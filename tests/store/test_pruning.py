@@ -26,7 +26,7 @@ def test_old_things_go_and_new_ones_stay(store: Store, clock: Clock) -> None:
     _, items = accepted(store, 2, key="old")
     store.add_reports([report(str(item.message_id)) for item in items])
     store.add_reports([report(str(items[0].message_id), "Deferred"), report("orphan", recipient="1")])
-    store.add_inbound(MESSAGE)
+    store.add_inbound([MESSAGE])
     store.keep_aside("c", None, b"", "x")
     store.heartbeat("receiver", "a", 1)
     before = rows(store)
