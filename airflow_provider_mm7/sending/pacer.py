@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from airflow_provider_mm7.sending.halt import STOP_POLL_S, Halt
 from airflow_provider_mm7.store import Store
@@ -100,9 +99,8 @@ class Pacer:
     def _take(self, messages: int) -> None:
         slots = max(messages, min(self._wanted, round(SLICE_S * self._rate_per_s)))
         asked_at = time.monotonic()
-        told = self._store.reserve(self._conn_id, slots=slots, rate_per_s=self._rate_per_s, lead_s=self._lead_s)
+        first = self._store.reserve(self._conn_id, slots=slots, rate_per_s=self._rate_per_s, lead_s=self._lead_s)
         now = time.monotonic()
-        first = now + (told - datetime.now(UTC)).total_seconds()
         # A store that is slower than the lead would give out nothing but missed moments.
         self._lead_s = LEAD_S + (2 * (now - asked_at) if first < now else 0.0)
         self._moments.extend(first + place / self._rate_per_s for place in range(slots))

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import Base
 from airflow_provider_mm7.store.counts import insert_into
-from airflow_provider_mm7.store.tables import rate
+from airflow_provider_mm7.store.tables import DUE_NOW, rate
 
 
 class Rates(Base):
     """Moments at which messages may leave, handed out one after the other."""
 
-    def reserve(self, conn_id: str, *, slots: int, rate_per_s: float, lead_s: float = 0.0) -> datetime:
+    def reserve(self, conn_id: str, *, slots: int, rate_per_s: float, lead_s: float = 0.0) -> float:
         """Take the next moments of a connection for sending. Nobody else gets them; unused ones are lost.
 
-        The moments are told by the clocks of the machines that share the store: they hold as well as those agree.
+        They are told by the database's clock where it has one, so that no machine's clock, fast or slow, holds up the
+        others that share the store.
 
         :param slots: how many messages are to be sent.
         :param rate_per_s: messages a second.
         :param lead_s: seconds from now before which no moment is of use.
-        :return: when the first may leave; each further one 1 / rate_per_s seconds later.
+        :return: when the first may leave, on this process's ``time.monotonic``; each further one 1 / rate_per_s seconds
+            later.
         """
         length = timedelta(seconds=slots / rate_per_s)
 
-        def take(connection: sa.Connection) -> datetime:
-            now = self._clock()
-            made = insert_into(connection.dialect.name, rate).values(conn_id=conn_id, next_at=now)
+        def take(connection: sa.Connection) -> float:
+            made = insert_into(connection.dialect.name, rate).values(conn_id=conn_id, next_at=DUE_NOW)
             connection.execute(made.on_conflict_do_nothing())
             # Locked on PostgreSQL; on SQLite this transaction is the only writer.
             chosen = sa.select(rate.c.next_at).where(rate.c.conn_id == conn_id).with_for_update()
-            first: datetime = max(now + timedelta(seconds=lead_s), connection.execute(chosen).scalar_one())
+            next_at: datetime = connection.execute(chosen).scalar_one()
+            now, here = self._now(connection), time.monotonic()
+            first = max(now + timedelta(seconds=lead_s), next_at)
             connection.execute(sa.update(rate).where(rate.c.conn_id == conn_id).values(next_at=first + length))
-            return first
+            return here + (first - now).total_seconds()
 
         return self._db.write(take)
+
+    def _now(self, connection: sa.Connection) -> datetime:
+        if connection.dialect.name == "sqlite":
+            return self._clock()
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return now

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     noted: list[int] = []
     real = Store.reserve
 
-    def reserve(*arguments: Any, **named: Any) -> datetime:
+    def reserve(*arguments: Any, **named: Any) -> float:
         noted.append(named["slots"])
         return real(*arguments, **named)
 
@@ -183,7 +182,7 @@ def test_what_waits_for_its_moment_does_not_leave_once_it_is_stopped(store: Stor
 def test_a_store_without_moments_ends_the_run_and_another_one_is_worth_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object, **__: object) -> datetime:
+    def away(*_: object, **__: object) -> float:
         raise StoreUnavailable("locked")
 
     monkeypatch.setattr(Store, "reserve", away)
@@ -229,7 +228,7 @@ class TestMomentsThatAreMissed:
     ) -> None:
         real = Store.reserve
 
-        def slow(*arguments: Any, **named: Any) -> datetime:
+        def slow(*arguments: Any, **named: Any) -> float:
             taken = real(*arguments, **named)
             time.sleep(0.2)
             return taken
