@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +18,7 @@ from airflow_provider_mm7.exceptions import (
     MediaNotFound,
     MediaTooLarge,
 )
+from airflow_provider_mm7.media.cache import BoundedCache
 
 #: Bytes asked of a stream at a time: large enough to be cheap, small beside a message's limit.
 READ_CHUNK_BYTES = 256 * 1024
@@ -213,39 +212,10 @@ class CachedSource:
 
     def __init__(self, source: MediaSource, *, max_bytes: int) -> None:
         self._source = source
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[str, MediaObject] = OrderedDict()
-        self._held_bytes = 0
-        self._lock = Lock()
-        self._fetching: dict[str, Lock] = {}
+        self._held: BoundedCache[str, MediaObject] = BoundedCache(most=max_bytes, size=lambda found: len(found.body))
 
     def fetch(self, uri: str, *, limit: int) -> MediaObject:
         """Fetch, or give what was fetched before. See :meth:`MediaSource.fetch`."""
-        with self._lock:
-            one_at_a_time = self._fetching.setdefault(uri, Lock())
-        with one_at_a_time:
-            found = self._find(uri)
-            if found is None:
-                found = self._source.fetch(uri, limit=limit)
-                self._keep(found)
-            with self._lock:
-                self._fetching.pop(uri, None)
+        found = self._held.get(uri, lambda uri: self._source.fetch(uri, limit=limit))
         refuse_size(uri, len(found.body), limit)
         return found
-
-    def _find(self, uri: str) -> MediaObject | None:
-        with self._lock:
-            found = self._held.get(uri)
-            if found is not None:
-                self._held.move_to_end(uri)
-            return found
-
-    def _keep(self, found: MediaObject) -> None:
-        with self._lock:
-            if len(found.body) > self._max_bytes:
-                return
-            self._held[found.uri] = found
-            self._held_bytes += len(found.body)
-            while self._held_bytes > self._max_bytes:
-                _, dropped = self._held.popitem(last=False)
-                self._held_bytes -= len(dropped.body)

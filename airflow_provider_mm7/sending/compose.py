@@ -22,11 +22,11 @@ from airflow_provider_mm7.exceptions import (
     RecipientError,
 )
 from airflow_provider_mm7.media import MediaSource, check_size
+from airflow_provider_mm7.media.cache import BoundedCache
 from airflow_provider_mm7.media.parts import UniqueNames, media_part, text_part
 from airflow_provider_mm7.media.size import largest_raw_size
 from airflow_provider_mm7.protocol import Content, EncodedPart, Part, Payload, encode_content, encode_part
 from airflow_provider_mm7.protocol.encoder import join_small
-from airflow_provider_mm7.sending.cache import BoundedCache
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.prepare import Prepared, make_smil, make_template
 from airflow_provider_mm7.sending.recipients.spool import RowContent, SpooledRow
@@ -117,24 +117,23 @@ class Composer:
     message_bytes: int = MESSAGE_BYTES
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _content_id: str = field(init=False)
-    #: Each as a tuple of one: that there is none is remembered, too.
-    _presentations: dict[tuple[tuple[str | None, str], ...], tuple[Part | None]] = field(
-        init=False, default_factory=dict
-    )
     _boundary: str = field(init=False)
     #: Stands in an envelope where the content will; random, so that nothing a user writes can be taken for it.
     _place: bytes = field(init=False)
     _media: BoundedCache[str, EncodedObject | MediaError] = field(init=False)
     _messages: BoundedCache[int, Message | RecipientError] = field(init=False)
-    _envelopes: dict[tuple[str | None, str], Prepared] = field(init=False, default_factory=dict)
+    _envelopes: BoundedCache[tuple[str | None, str], Prepared] = field(init=False)
+    _presentations: BoundedCache[tuple[tuple[str | None, str], ...], Part | None] = field(init=False)
 
     def __post_init__(self) -> None:
         # No two messages travel in one request, so that all may use the same.
         self._content_id = f"content-{self._token}"
         self._boundary = f"inner{self._token}"
         self._place = uuid.uuid4().bytes
-        self._media = BoundedCache(self._load, size=_object_size, max_bytes=self.media_bytes)
-        self._messages = BoundedCache(self._make, size=_message_size, max_bytes=self.message_bytes)
+        self._media = BoundedCache(most=self.media_bytes, size=_object_size)
+        self._messages = BoundedCache(most=self.message_bytes, size=_message_size)
+        self._envelopes = BoundedCache(most=_MAX_ENVELOPES)
+        self._presentations = BoundedCache(most=_MAX_PRESENTATIONS)
 
     def check(self, shared_media: Sequence[str], contents: Iterable[RowContent]) -> None:
         """Find before anything is sent what would fail every message.
@@ -177,7 +176,7 @@ class Composer:
             raise InputError(
                 "idempotency_key", "another task sends to other recipients under this key", "Give each a key of its own"
             )
-        made = self._messages.get(found[0].content)
+        made = self._messages.get(found[0].content, self._make)
         if isinstance(made, RecipientError):
             raise copy.copy(made)
         return self._payload(made, [Recipient(number=row.number) for row in found], transaction_id)
@@ -224,14 +223,10 @@ class Composer:
         return Payload(content_type=around.content_type, chunks=join_small((before, *message.content.chunks, after)))
 
     def _envelope(self, message: Message) -> Prepared:
-        key = (message.subject, message.content.content_type)
-        found = self._envelopes.get(key)
-        if found is None:
-            if len(self._envelopes) >= _MAX_ENVELOPES:
-                self._envelopes.clear()
-            found = self._prepare(message.subject, replace(message.content, chunks=(self._place,)))
-            self._envelopes[key] = found
-        return found
+        return self._envelopes.get(
+            (message.subject, message.content.content_type),
+            lambda _: self._prepare(message.subject, replace(message.content, chunks=(self._place,))),
+        )
 
     def _prepare(self, subject: str | None, content: Content) -> Prepared:
         draft = replace(self.draft, subject=subject)
@@ -241,17 +236,10 @@ class Composer:
     def _smil(self, parts: Sequence[Part]) -> Part | None:
         """Make the presentation; where its parts have the same names and types, it is the same."""
         shape = tuple((part.content_id, part.content_type) for part in parts)
-        # Looked up once: another thread may clear them at any moment.
-        found = self._presentations.get(shape)
-        if found is None:
-            found = (make_smil(self.draft.smil, parts, self.source),)
-            if len(self._presentations) >= _MAX_PRESENTATIONS:
-                self._presentations.clear()
-            self._presentations[shape] = found
-        return found[0]
+        return self._presentations.get(shape, lambda _: make_smil(self.draft.smil, parts, self.source))
 
     def _object(self, uri: str) -> EncodedObject:
-        found = self._media.get(uri)
+        found = self._media.get(uri, self._load)
         if isinstance(found, MediaError):
             raise copy.copy(found)
         return found

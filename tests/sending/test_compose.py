@@ -105,19 +105,6 @@ def test_encoded_media_are_the_same_object_in_every_message() -> None:
     assert large[0] is large[1] is large[2]
 
 
-class Forgetful(dict[Any, Any]):
-    """What is put in is gone at once: another thread made room."""
-
-    def __setitem__(self, key: object, value: object) -> None:
-        """Forget it."""
-
-
-def test_presentations_that_another_thread_dropped_are_made_again() -> None:
-    one = composer([RowContent(text=("a",))])
-    one._presentations = Forgetful()
-    assert [part.content_type.partition(";")[0] for part in made(one, 0).parts] == ["application/smil", "text/plain"]
-
-
 def test_many_threads_fetch_an_object_once() -> None:
     shelf = Shelf({"x.gif": GIF})
     one = composer([RowContent(text=(f"{n}",), media=("x.gif",)) for n in range(128)], shelf)

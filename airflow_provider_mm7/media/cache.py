@@ -1,4 +1,4 @@
-"""What many threads need and one of them makes, kept within a bound in bytes."""
+"""What many threads need and one of them makes, kept within a bound."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ V = TypeVar("V")
 class BoundedCache(Generic[K, V]):
     """Makes each value once, however many threads ask for it at one time.
 
-    :param make: makes the value of a key; what it raises reaches whoever asked, and the next one tries again.
-    :param size: bytes of a value.
-    :param max_bytes: bytes kept; the least recently used fall out first. A larger value is not kept.
+    :param most: how much is kept; the least recently used fall out first. A larger value is not kept.
+    :param size: how much a value is, bytes for instance; without it each counts one.
     """
 
-    def __init__(self, make: Callable[[K], V], *, size: Callable[[V], int], max_bytes: int) -> None:
-        self._make = make
+    def __init__(self, *, most: int, size: Callable[[V], int] = lambda _: 1) -> None:
         self._size = size
-        self._max_bytes = max_bytes
+        self._most = most
         self._held: OrderedDict[K, V] = OrderedDict()
-        self._held_bytes = 0
+        self._held_size = 0
         self._lock = Lock()
         #: Keys that are being made: the lock of whoever makes it, and how many wait for it or hold it.
         self._making: dict[K, tuple[Lock, int]] = {}
 
-    def get(self, key: K) -> V:
-        """Give the value of a key."""
+    def get(self, key: K, make: Callable[[K], V]) -> V:
+        """Give the value of a key.
+
+        :param make: makes it where it is not kept; what it raises reaches whoever asked, and the next one tries again.
+        """
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -42,7 +43,7 @@ class BoundedCache(Generic[K, V]):
                 with self._lock:
                     if key in self._held:
                         return self._held[key]
-                value = self._make(key)
+                value = make(key)
                 self._keep(key, value)
                 return value
         finally:
@@ -56,11 +57,11 @@ class BoundedCache(Generic[K, V]):
 
     def _keep(self, key: K, value: V) -> None:
         size = self._size(value)
-        if size > self._max_bytes:
+        if size > self._most:
             return
         with self._lock:
             self._held[key] = value
-            self._held_bytes += size
-            while self._held_bytes > self._max_bytes:
+            self._held_size += size
+            while self._held_size > self._most:
                 _, dropped = self._held.popitem(last=False)
-                self._held_bytes -= self._size(dropped)
+                self._held_size -= self._size(dropped)

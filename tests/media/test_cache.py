@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_mm7.sending.cache import BoundedCache
+from airflow_provider_mm7.media.cache import BoundedCache
 
 
 def test_a_value_is_made_once_however_many_ask_for_it() -> None:
@@ -19,11 +19,11 @@ def test_a_value_is_made_once_however_many_ask_for_it() -> None:
         made[key] += 1
         return bytes(key)
 
-    cache = BoundedCache(make, size=len, max_bytes=10_000)
+    cache: BoundedCache[int, bytes] = BoundedCache(most=10_000, size=len)
 
     def ask(number: int) -> bytes:
         gate.wait(20)
-        return cache.get(number % 4)
+        return cache.get(number % 4, make)
 
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(ask, range(64))) == [bytes(number % 4) for number in range(64)]
@@ -37,9 +37,9 @@ def test_the_least_recently_used_falls_out() -> None:
         made.append(key)
         return bytes(10)
 
-    cache = BoundedCache(make, size=len, max_bytes=20)
+    cache: BoundedCache[str, bytes] = BoundedCache(most=20, size=len)
     for key in "ababcab":
-        cache.get(key)
+        cache.get(key, make)
     # c puts a out, which then puts b out.
     assert "".join(made) == "abcab"
 
@@ -51,9 +51,9 @@ def test_what_is_too_large_is_given_and_not_kept() -> None:
         made.append(key)
         return bytes(30 if key == "large" else 10)
 
-    cache = BoundedCache(make, size=len, max_bytes=20)
+    cache: BoundedCache[str, bytes] = BoundedCache(most=20, size=len)
     for key in ("small", "large", "large", "small"):
-        cache.get(key)
+        cache.get(key, make)
     assert made == ["small", "large", "large"]
 
 
@@ -66,8 +66,8 @@ def test_after_an_error_the_next_one_tries_again() -> None:
             raise outcome
         return outcome
 
-    cache = BoundedCache(make, size=len, max_bytes=20)
+    cache: BoundedCache[str, bytes] = BoundedCache(most=20, size=len)
     with pytest.raises(OSError, match="away"):
-        cache.get("x")
-    assert cache.get("x") == b"here"
-    assert cache.get("x") == b"here"
+        cache.get("x", make)
+    assert cache.get("x", make) == b"here"
+    assert cache.get("x", make) == b"here"
