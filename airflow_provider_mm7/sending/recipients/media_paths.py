@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from airflow_provider_mm7.exceptions import RecipientError
+from airflow_provider_mm7.exceptions import InputError, RecipientError
 
 #: Bytes of an object's key in S3; other stores take no more that matters.
 MAX_PATH_BYTES = 1024
@@ -30,6 +30,20 @@ def below(base: str, path: str) -> str:
             "media", f"{problem}", "Give a path below media_base, such as saturn.gif or 2026/saturn.gif"
         )
     return f"{base.rstrip('/')}/{path}"
+
+
+def require_base(base: str | None) -> None:
+    """Refuse a base below which everything lies, or nothing.
+
+    :param base: as the user gave it.
+    :raises InputError: there is none, or it is a whole store (``s3://``) or machine (``/``).
+    """
+    remedy = "Give the folder that the paths lie in, such as s3://news/pictures/"
+    rest = _SCHEME.sub("", (base or "").strip(), count=1)
+    if not (base or "").strip():
+        raise InputError("media_base", "is not given, and media names columns of the rows", remedy)
+    if not rest.strip("/ "):
+        raise InputError("media_base", f"{base!r} names no folder", remedy)
 
 
 def _problem(path: str) -> str | None:

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from airflow_provider_mm7.exceptions import InputError, RecipientError
 from airflow_provider_mm7.protocol.scalars import checked_text
 from airflow_provider_mm7.sending.outcome import quote
-from airflow_provider_mm7.sending.recipients.media_paths import below
+from airflow_provider_mm7.sending.recipients.media_paths import below, require_base
 from airflow_provider_mm7.sending.recipients.reader import Values
 from airflow_provider_mm7.sending.recipients.spool import RowContent
 
@@ -200,10 +200,8 @@ def compile_templates(
         media_base=templates.media_base,
         reserved=compiler.reserved,
     )
-    if any(part.template is not None for part in renderer.media) and not (templates.media_base or "").strip("/ "):
-        raise InputError(
-            "media_base", "is not given, and media names columns of the rows", "Give the folder that the paths lie in"
-        )
+    if any(part.template is not None for part in renderer.media):
+        require_base(templates.media_base)
     return renderer
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mm7.exceptions import RecipientError
-from airflow_provider_mm7.sending.recipients.media_paths import below
+from airflow_provider_mm7.exceptions import InputError, RecipientError
+from airflow_provider_mm7.sending.recipients.media_paths import below, require_base
 
 
 @pytest.mark.parametrize("base", ["s3://news/pics", "s3://news/pics/"])
@@ -48,3 +48,15 @@ def test_no_reading_of_what_passes_leaves_the_base(path: str) -> None:
         assert Path("/base/pics") in Path(reading).resolve().parents or Path(reading).name
         assert ".." not in reading.split("/")
         assert str(Path(reading)).startswith("/base/pics/")
+
+
+@pytest.mark.parametrize("base", ["s3://news", "s3://news/pictures/", "/srv/pictures", "pictures", "gs://b/c"])
+def test_bases(base: str) -> None:
+    require_base(base)
+
+
+@pytest.mark.parametrize("base", [None, "", " ", "/", "//", "s3:", "s3://", "s3:///", " s3:// ", "file:///", "file:/"])
+def test_what_is_no_folder_is_no_base(base: str | None) -> None:
+    """Below ``s3://`` lies every bucket, below ``/`` every file of the machine."""
+    with pytest.raises(InputError, match="media_base"):
+        require_base(base)
