@@ -8,6 +8,8 @@ from __future__ import annotations
 from airflow_provider_mm7.store.batches import RowKey, batch_id_of
 from airflow_provider_mm7.store.components import FRESH_S
 from airflow_provider_mm7.store.facade import Store, open_store
+from airflow_provider_mm7.store.filters import InboundFilter
+from airflow_provider_mm7.store.inbox import ClaimedInbound, ClaimState, Holder, InboundClaim, WaitingInbound
 from airflow_provider_mm7.store.types import (
     Aside,
     Batch,
@@ -35,9 +37,14 @@ __all__ = [
     "Aside",
     "Batch",
     "BatchSummary",
+    "ClaimState",
+    "ClaimedInbound",
     "Component",
     "DeliverySummary",
+    "Holder",
     "Inbound",
+    "InboundClaim",
+    "InboundFilter",
     "InboundPart",
     "NewInbound",
     "NewReport",
@@ -53,6 +60,7 @@ __all__ = [
     "Store",
     "StoreCheck",
     "Submission",
+    "WaitingInbound",
     "batch_id_of",
     "open_store",
 ]

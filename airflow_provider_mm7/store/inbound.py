@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,10 +9,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
+from airflow_provider_mm7.store.keys import address_key, first_word
 from airflow_provider_mm7.store.tables import aside, inbound
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Aside, Inbound, InboundPart, NewInbound
@@ -25,12 +24,6 @@ _ORDER: Final = -2
 
 #: What of a message is no media: its text, and how to show it.
 _NO_MEDIA: Final = ("text/plain", "application/smil")
-
-#: Characters of a keyword, and of the text in which it is looked for.
-MAX_KEYWORD: Final = 64
-_KEYWORD_WITHIN: Final = 1000
-
-_WORD: Final = re.compile(r"\w+")
 
 
 class InboundMessages(Base):
@@ -56,19 +49,15 @@ class InboundMessages(Base):
 
         return self._db.write(store)
 
-    def inbound(
-        self, limit: int = 100, *, after_id: int = 0, conn_id: str | None = None, linked_id: str | None = None
-    ) -> list[Inbound]:
+    def inbound(self, limit: int = 100, *, after_id: int = 0, wanted: InboundFilter = ANY) -> list[Inbound]:
         """Give messages in the order in which they came.
 
         :param after_id: id of the last one of the page before.
+        :param wanted: only such.
         """
-        query = sa.select(inbound).where(inbound.c.id > after_id).order_by(inbound.c.id).limit(limit)
-        if conn_id is not None:
-            query = query.where(inbound.c.conn_id == conn_id)
-        if linked_id is not None:
-            query = query.where(inbound.c.linked_id == identifier(linked_id))
-        return self._db.read(lambda connection: [_inbound(row) for row in connection.execute(query)])
+        chosen = (inbound.c.id > after_id, *conditions(wanted))
+        query = sa.select(inbound).where(*chosen).order_by(inbound.c.id).limit(limit)
+        return self._db.read(lambda connection: [as_inbound(row) for row in connection.execute(query)])
 
     def keep_aside(self, conn_id: str, content_type: str | None, body: bytes, error: str) -> int:
         """Keep a callback that cannot be read, as it came.
@@ -96,15 +85,9 @@ class InboundMessages(Base):
         return [Aside(**dict(row._mapping)) for row in rows]
 
 
-def first_word(text: str | None) -> str:
-    """Return the first word of a text as keywords are compared: folded, without what stands around it."""
-    found = _WORD.search(unicodedata.normalize("NFKC", text[:_KEYWORD_WITHIN])) if text else None
-    return found[0].casefold()[:MAX_KEYWORD] if found else ""
-
-
-def address_key(address: str | None) -> str:
-    """Return what an address is compared by; empty for none."""
-    return identifier(number_key(address)) if address else ""
+def is_media(content_type: str) -> bool:
+    """Whether a part is a picture, sound, film or file, and not text or how to show the others."""
+    return not content_type.lower().startswith(_NO_MEDIA)
 
 
 def _values(message: NewInbound, now: datetime) -> dict[str, object]:
@@ -124,7 +107,7 @@ def _values(message: NewInbound, now: datetime) -> dict[str, object]:
         "sender_key": address_key(message.sender),
         "recipient_keys": "".join(f"|{address_key(one)}" for one in message.recipients) + "|",
         "keyword": clean(first_word(message.text)),
-        "media_count": sum(not part.content_type.lower().startswith(_NO_MEDIA) for part in message.parts),
+        "media_count": sum(is_media(part.content_type) for part in message.parts),
     }
 
 
@@ -132,7 +115,8 @@ def _clean_part(part: InboundPart) -> dict[str, object]:
     return {name: clean(value) if isinstance(value, str) else value for name, value in asdict(part).items()}
 
 
-def _inbound(row: AnyRow) -> Inbound:
+def as_inbound(row: AnyRow) -> Inbound:
+    """Make a value of a row of ``mm7_inbound``."""
     return Inbound(
         id=row.id,
         received_at=row.received_at,

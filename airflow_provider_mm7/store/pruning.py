@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.tables import (
+    NOT_DONE,
     aside,
     batch,
     batch_count,
     component,
     family_member,
     inbound,
+    inbound_claim,
     owner,
     report,
     report_event,
@@ -43,7 +45,8 @@ class Pruning(Base):
         A key whose batch is deleted would be sent anew: choose a date before every run that may be cleared.
 
         :param before: aware.
-        :param unfinished: also batches with planned, sending or unknown rows.
+        :param unfinished: also batches with planned, sending or unknown rows, and messages from handsets that a
+            consumer claimed and has not acknowledged.
         """
         batches = submissions = reports = events = 0
         for batch_id in self._old_batches(before, unfinished=unfinished):
@@ -60,7 +63,7 @@ class Pruning(Base):
             submissions=submissions,
             reports=reports + self._delete(report, *orphan),
             report_events=events + self._delete(report_event, report_event.c.received_at < before, ~told),
-            inbound=self._delete(inbound, inbound.c.received_at < before),
+            inbound=self._prune_inbound(before, unfinished=unfinished),
             kept_aside=self._delete(aside, aside.c.received_at < before),
             components=self._prune_processes(before),
         )
@@ -96,6 +99,27 @@ class Pruning(Base):
             done = self._db.write(delete)
             deleted += done
             if done < CHUNK:
+                return deleted
+
+    def _prune_inbound(self, before: datetime, *, unfinished: bool) -> int:
+        held = sa.select(inbound_claim.c.inbound_id).where(NOT_DONE)
+        old = sa.select(inbound.c.id).where(inbound.c.received_at < before).order_by(inbound.c.id).limit(CHUNK)
+        query = old if unfinished else old.where(~held.where(inbound_claim.c.inbound_id == inbound.c.id).exists())
+
+        def delete(connection: sa.Connection) -> tuple[int, int]:
+            # Locked first: who is about to claim one of them waits, and finds it gone.
+            ids = set(connection.scalars(query.with_for_update(of=inbound)))
+            if not unfinished:
+                # And who was quicker keeps it.
+                ids -= set(connection.scalars(held.where(inbound_claim.c.inbound_id.in_(ids))))
+            connection.execute(sa.delete(inbound_claim).where(inbound_claim.c.inbound_id.in_(ids)))
+            return len(ids), connection.execute(sa.delete(inbound).where(inbound.c.id.in_(ids))).rowcount
+
+        deleted = 0
+        while True:
+            chosen, done = self._db.write(delete)
+            deleted += done
+            if not chosen:
                 return deleted
 
     def _prune_processes(self, before: datetime) -> int:

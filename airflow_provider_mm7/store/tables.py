@@ -235,15 +235,27 @@ inbound_claim = sa.Table(
     sa.Column("consumer", sa.Text, primary_key=True),
     sa.Column("inbound_id", BigId, sa.ForeignKey("mm7_inbound.id"), primary_key=True, autoincrement=False),
     sa.Column("state", sa.Text, nullable=False),
+    # Who holds it or held it last: over all tries of a task, and in this one.
+    sa.Column("holder", sa.Text, nullable=False),
     sa.Column("token", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("lease_until", UTCDateTime),
     sa.Column("updated_at", UTCDateTime, nullable=False),
     sa.Index(None, "inbound_id"),
-    sa.Index(None, "token"),
 )
 
-# Up to where a consumer has nothing left that its filter lets through. Only saves looking at old rows again.
+#: What a consumer has not done with. The condition of a partial index, as those above.
+NOT_DONE: Final = sa.text("state <> 'done'")
+sa.Index(
+    "ix_mm7_inbound_claim_open",
+    inbound_claim.c.consumer,
+    inbound_claim.c.attempts,
+    inbound_claim.c.inbound_id,
+    postgresql_where=NOT_DONE,
+    sqlite_where=NOT_DONE,
+)
+
+# Up to where a consumer has claimed all that its filter lets through. Only saves looking at old rows again.
 inbound_cursor = sa.Table(
     "mm7_inbound_cursor",
     metadata,

@@ -10,6 +10,7 @@ from threading import Barrier
 
 from airflow_provider_mm7.store import (
     Batch,
+    Holder,
     NewReport,
     NewSubmission,
     Owner,
@@ -119,3 +120,15 @@ def plan_in_process(url: str, batch_id: str, barrier: Barrier, backwards: bool) 
     wanted = [NewSubmission(recipient=number) for number in numbers(1000)]
     barrier.wait(60)
     return store.plan(batch_id, reversed(wanted) if backwards else wanted)
+
+
+def consume_in_process(url: str, barrier: Barrier) -> list[int]:
+    """Claim and acknowledge messages from handsets until none is left; the ids that were got."""
+    store = open_store(url)
+    barrier.wait(60)
+    got: list[int] = []
+    holder = Holder(name=f"process {os.getpid()}", token="1")
+    while found := store.claim_inbound("inbox", holder=holder, limit=3, lease_s=60):
+        got += [one.inbound.id for one in found]
+        store.ack_inbound("inbox", got, token=holder.token)
+    return got

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 
-from airflow_provider_mm7.store import InboundPart, NewInbound, Store
+from airflow_provider_mm7.store import InboundFilter, InboundPart, NewInbound, Store
 from tests.store.conftest import START, Clock
 
 PART = InboundPart(
@@ -45,7 +45,7 @@ def test_bare_and_odd_messages(store: Store) -> None:
         parts=(dataclasses.replace(PART, content_location="\0"),),
     )
     assert store.add_inbound([bare]) == [True]
-    (row,) = store.inbound(linked_id="x" * 10_000)
+    (row,) = store.inbound(wanted=InboundFilter(linked_id="x" * 10_000))
     assert (row.message.text, row.message.subject, row.message.recipients) == ("\ufffd", "?", ("\ufffd",))
 
 
@@ -54,8 +54,8 @@ def test_pages_and_filters(store: Store) -> None:
         store.add_inbound([dataclasses.replace(MESSAGE, digest=f"d{n}", conn_id=f"c{n % 2}", linked_id=f"l{n}")])
     first = store.inbound(2)
     assert [row.message.digest for row in first + store.inbound(after_id=first[-1].id)] == [f"d{n}" for n in range(5)]
-    assert len(store.inbound(conn_id="c1")) == 2
-    assert [row.message.digest for row in store.inbound(linked_id="l3")] == ["d3"]
+    assert len(store.inbound(wanted=InboundFilter(conn_id="c1"))) == 2
+    assert [row.message.digest for row in store.inbound(wanted=InboundFilter(linked_id="l3"))] == ["d3"]
 
 
 def test_what_cannot_be_read_is_kept_to_the_byte(store: Store) -> None:

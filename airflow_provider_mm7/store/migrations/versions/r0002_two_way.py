@@ -94,6 +94,7 @@ def _inbound() -> None:
         _text("consumer"),
         sa.Column("inbound_id", _BIG, autoincrement=False, nullable=False),
         _text("state"),
+        _text("holder"),
         _text("token"),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("lease_until", _TIME, nullable=True),
@@ -102,7 +103,14 @@ def _inbound() -> None:
         sa.ForeignKeyConstraint(["inbound_id"], ["mm7_inbound.id"], name="fk_mm7_inbound_claim_inbound_id"),
     )
     op.create_index("ix_mm7_inbound_claim_inbound_id", "mm7_inbound_claim", ["inbound_id"])
-    op.create_index("ix_mm7_inbound_claim_token", "mm7_inbound_claim", ["token"])
+    not_done = sa.text("state <> 'done'")
+    op.create_index(
+        "ix_mm7_inbound_claim_open",
+        "mm7_inbound_claim",
+        ["consumer", "attempts", "inbound_id"],
+        postgresql_where=not_done,
+        sqlite_where=not_done,
+    )
     op.create_table(
         "mm7_inbound_cursor",
         _text("consumer"),

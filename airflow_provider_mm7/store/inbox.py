@@ -1,0 +1,329 @@
+"""Which consumer has which messages from handsets: each is claimed, then acknowledged or given back.
+
+A consumer is a name. To each consumer every message is new once. A message that was claimed and neither acknowledged
+nor given back is handed out again when its lease has ended, or at once to the holder that has begun again. Writes for
+one consumer come one after the other, so two claims never get the same message.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+
+from airflow_provider_mm7.exceptions import InputError
+from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
+from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
+from airflow_provider_mm7.store.inbound import as_inbound
+from airflow_provider_mm7.store.tables import NOT_DONE, inbound, inbound_claim, inbound_cursor
+from airflow_provider_mm7.store.text import identifier
+from airflow_provider_mm7.store.types import Inbound
+
+T = TypeVar("T")
+
+#: Consumers share this many locks of PostgreSQL, whose names are below this one (see inbound.py for the others).
+_LOCKS: Final = 1024
+_FIRST_LOCK: Final = -1000
+
+#: Messages that a look for what waits may leave behind it before it moves the cursor past them.
+_STRIDE: Final = 1000
+
+#: What waits is counted up to here.
+MAX_WAITING: Final = 1000
+
+
+class ClaimState(StrEnum):
+    """What a consumer has done with a message."""
+
+    #: It works on it, or has died over it.
+    CLAIMED = "claimed"
+    #: It gave it back.
+    RELEASED = "released"
+    #: It acknowledged it.
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who claims.
+
+    :param name: the same whenever it begins again: it takes over at once what it held before.
+    :param token: another one whenever it begins again.
+    """
+
+    name: str
+    token: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", identifier(self.name))
+        object.__setattr__(self, "token", identifier(self.token))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedInbound:
+    """A message that a consumer holds.
+
+    :param attempts: how often it was handed to this consumer, this time included.
+    """
+
+    inbound: Inbound
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingInbound:
+    """What a consumer could claim now.
+
+    :param count: messages, counted up to :data:`MAX_WAITING`.
+    :param newest_id: the id of the latest of those that were never claimed; 0 for none.
+    """
+
+    count: int = 0
+    newest_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundClaim:
+    """What a consumer has done with a message, for people."""
+
+    state: ClaimState
+    holder: str
+    attempts: int
+    lease_until: datetime | None
+    updated_at: datetime
+
+
+class Inbox(Base):
+    """Handing messages from handsets to consumers."""
+
+    def claim_inbound(
+        self, consumer: str, wanted: InboundFilter = ANY, *, holder: Holder, limit: int, lease_s: float
+    ) -> list[ClaimedInbound]:
+        """Take messages that nobody of this consumer has. Committed before it returns.
+
+        Those that were handed out least often come first, then the oldest: one on which every attempt dies holds up no
+        others.
+
+        :param consumer: its name.
+        :param wanted: only such messages.
+        :param limit: at most so many.
+        :param lease_s: seconds after which they are handed out again, unless :meth:`extend_inbound` says otherwise.
+        :raises InputError: a consumer without a name.
+        """
+
+        def claim(connection: sa.Connection, name: str) -> list[ClaimedInbound]:
+            now = self._clock()
+            fresh, newest = _new(connection, name, wanted, limit)
+            again = _again(connection, name, wanted, holder, limit - len(fresh), now)
+            values = {
+                "state": ClaimState.CLAIMED,
+                "holder": holder.name,
+                "token": holder.token,
+                "lease_until": now + timedelta(seconds=lease_s),
+                "updated_at": now,
+            }
+            if fresh:
+                rows = [{"consumer": name, "inbound_id": row.id, "attempts": 1, **values} for row in fresh]
+                connection.execute(sa.insert(inbound_claim), rows)
+            if again:
+                more = {"attempts": inbound_claim.c.attempts + 1, **values}
+                for ids in chunks([row.id for row in again], CHUNK):
+                    connection.execute(sa.update(inbound_claim).where(*_of(name, ids)).values(more))
+            _move_cursor(connection, name, wanted, fresh[-1].id if len(fresh) == limit else newest)
+            return [ClaimedInbound(inbound=as_inbound(row), attempts=1) for row in fresh] + [
+                ClaimedInbound(inbound=as_inbound(row), attempts=row.attempts + 1) for row in again
+            ]
+
+        return self._of_consumer(consumer, claim) if limit > 0 else []
+
+    def extend_inbound(self, consumer: str, ids: Collection[int], *, token: str, lease_s: float) -> int:
+        """Say that the holder still works on what it claimed.
+
+        :return: how many of them it holds.
+        """
+        return self._change(
+            consumer,
+            ids,
+            inbound_claim.c.token == identifier(token),
+            inbound_claim.c.state == ClaimState.CLAIMED,
+            lease_until=self._clock() + timedelta(seconds=lease_s),
+        )
+
+    def ack_inbound(self, consumer: str, ids: Collection[int], *, token: str) -> int:
+        """Be done with messages: they are never handed to this consumer again. Safe to repeat after an error.
+
+        :return: how many of them; the others were handed to another holder, because a lease had ended.
+        """
+        return self._change(
+            consumer,
+            ids,
+            inbound_claim.c.token == identifier(token),
+            inbound_claim.c.state.in_((ClaimState.CLAIMED, ClaimState.DONE)),
+            state=ClaimState.DONE,
+            lease_until=None,
+        )
+
+    def release_inbound(self, consumer: str, ids: Collection[int], *, token: str) -> int:
+        """Give messages back: they may be claimed at once. The attempt counts.
+
+        :return: how many of them were held.
+        """
+        return self._change(
+            consumer,
+            ids,
+            inbound_claim.c.token == identifier(token),
+            inbound_claim.c.state.in_((ClaimState.CLAIMED, ClaimState.RELEASED)),
+            state=ClaimState.RELEASED,
+            lease_until=None,
+        )
+
+    def hand_back_inbound(self, consumer: str, ids: Collection[int]) -> int:
+        """Make messages new to a consumer again, done or not; but not those that it works on now.
+
+        :return: how many were done or held and now are new.
+        """
+        return self._change(consumer, ids, _free(self._clock()), state=ClaimState.RELEASED, attempts=0)
+
+    def waiting_inbound(self, consumer: str, wanted: InboundFilter = ANY) -> WaitingInbound:
+        """Look what a consumer could claim now. Claims nothing."""
+        name, now = _checked(consumer), self._clock()
+
+        def look(connection: sa.Connection) -> tuple[WaitingInbound, int, int]:
+            newest, after = _newest_id(connection), _cursor(connection, name, wanted)
+            fresh = _unclaimed(name, wanted, after, newest).with_only_columns(inbound.c.id)
+            last = connection.scalar(fresh.order_by(inbound.c.id.desc()).limit(1)) or 0
+            again = _open_claims(name, wanted, _free(now)).with_only_columns(inbound.c.id)
+            count = sum(
+                connection.scalar(sa.select(sa.func.count()).select_from(query.limit(MAX_WAITING).subquery())) or 0
+                for query in ((fresh, again) if last else (again,))
+            )
+            # All up to there was claimed or is not wanted, whoever else claims meanwhile.
+            return WaitingInbound(count=min(count, MAX_WAITING), newest_id=last), 0 if last else newest, after
+
+        waiting, passed, after = self._db.read(look)
+        if passed - after >= _STRIDE:
+            self._db.write(lambda connection: _move_cursor(connection, name, wanted, passed))
+        return waiting
+
+    def inbound_claims(self, consumer: str, ids: Collection[int]) -> dict[int, InboundClaim]:
+        """Say what a consumer has done with messages; those that it never had are left out."""
+        name = _checked(consumer)
+        columns = [inbound_claim.c[one] for one in ("state", "holder", "attempts", "lease_until", "updated_at")]
+
+        def read(connection: sa.Connection) -> dict[int, InboundClaim]:
+            found = {}
+            for part in chunks(sorted(set(ids)), CHUNK):
+                query = sa.select(inbound_claim.c.inbound_id, *columns).where(*_of(name, part))
+                for inbound_id, state, *values in connection.execute(query):
+                    fields = zip(("holder", "attempts", "lease_until", "updated_at"), values, strict=True)
+                    found[inbound_id] = InboundClaim(state=ClaimState(state), **dict(fields))
+            return found
+
+        return self._db.read(read)
+
+    def _change(self, consumer: str, ids: Collection[int], *where: sa.ColumnElement[bool], **values: object) -> int:
+        def change(connection: sa.Connection, name: str) -> int:
+            done = 0
+            for part in chunks(sorted(set(ids)), CHUNK):
+                statement = sa.update(inbound_claim).where(*_of(name, part), *where)
+                done += connection.execute(statement.values(updated_at=self._clock(), **values)).rowcount
+            return done
+
+        return self._of_consumer(consumer, change) if ids else 0
+
+    def _of_consumer(self, consumer: str, work: Callable[[sa.Connection, str], T]) -> T:
+        """Write while no other write for this consumer goes on."""
+        name = _checked(consumer)
+
+        def alone(connection: sa.Connection) -> T:
+            lock_names(connection, {_FIRST_LOCK - zlib.crc32(name.encode()) % _LOCKS})
+            return work(connection, name)
+
+        return self._db.write(alone)
+
+
+def _checked(consumer: str) -> str:
+    if not consumer or not consumer.strip():
+        raise InputError("consumer", "empty", "Name whoever handles the messages, the same in every run")
+    return identifier(consumer)
+
+
+def _of(consumer: str, ids: Sequence[int]) -> tuple[sa.ColumnElement[bool], ...]:
+    return inbound_claim.c.consumer == consumer, inbound_claim.c.inbound_id.in_(ids)
+
+
+def _unclaimed(consumer: str, wanted: InboundFilter, after: int, newest: int) -> sa.Select[AnyRow]:
+    claimed = sa.select(inbound_claim.c.inbound_id).where(
+        inbound_claim.c.consumer == consumer, inbound_claim.c.inbound_id == inbound.c.id
+    )
+    return sa.select(inbound).where(
+        inbound.c.id > after, inbound.c.id <= newest, *conditions(wanted), ~claimed.exists()
+    )
+
+
+def _open_claims(consumer: str, wanted: InboundFilter, may: sa.ColumnElement[bool]) -> sa.Select[AnyRow]:
+    return (
+        sa.select(inbound, inbound_claim.c.attempts)
+        .join(inbound_claim, inbound_claim.c.inbound_id == inbound.c.id)
+        .where(inbound_claim.c.consumer == consumer, NOT_DONE, may, *conditions(wanted))
+    )
+
+
+def _free(now: datetime) -> sa.ColumnElement[bool]:
+    """Nobody works on it now, as far as can be told."""
+    return sa.or_(inbound_claim.c.state != ClaimState.CLAIMED, inbound_claim.c.lease_until <= now)
+
+
+def _new(connection: sa.Connection, consumer: str, wanted: InboundFilter, limit: int) -> tuple[list[AnyRow], int]:
+    """Find messages that the consumer never had, and the id up to which they were looked for."""
+    newest = _newest_id(connection)
+    query = _unclaimed(consumer, wanted, _cursor(connection, consumer, wanted), newest).order_by(inbound.c.id)
+    # A prune that has begun goes first, one that begins waits: a claim is never of a message that is gone.
+    held = query.limit(limit).with_for_update(read=True, key_share=True, of=inbound)
+    return list(connection.execute(held)), newest
+
+
+def _again(
+    connection: sa.Connection, consumer: str, wanted: InboundFilter, holder: Holder, limit: int, now: datetime
+) -> list[AnyRow]:
+    """Find messages that the consumer had and was not done with."""
+    if limit <= 0:
+        return []
+    former = sa.and_(inbound_claim.c.holder == holder.name, inbound_claim.c.token != holder.token)
+    query = _open_claims(consumer, wanted, sa.or_(_free(now), former))
+    query = query.order_by(inbound_claim.c.attempts, inbound_claim.c.inbound_id).limit(limit)
+    return list(connection.execute(query.with_for_update(read=True, key_share=True, of=inbound)))
+
+
+def _newest_id(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.max(inbound.c.id))) or 0
+
+
+def _cursor(connection: sa.Connection, consumer: str, wanted: InboundFilter) -> int:
+    query = sa.select(inbound_cursor.c.after_id).where(
+        inbound_cursor.c.consumer == consumer, inbound_cursor.c.filter == wanted.name
+    )
+    return connection.scalar(query) or 0
+
+
+def _move_cursor(connection: sa.Connection, consumer: str, wanted: InboundFilter, after_id: int) -> None:
+    """Say that nothing up to an id will ever be new to the consumer. Never moves back."""
+    if wanted.is_narrow or wanted.since is not None:
+        # An index finds their messages, and there may be one such filter for each number or run.
+        return
+    insert = insert_into(connection.dialect.name, inbound_cursor)
+    statement = insert.values(consumer=consumer, filter=wanted.name, after_id=after_id)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["consumer", "filter"],
+            set_={"after_id": statement.excluded.after_id},
+            where=inbound_cursor.c.after_id < statement.excluded.after_id,
+        )
+    )
