@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections import Counter
 
 from airflow_provider_mm7.cli.boundary import CommandError, confirm
 from airflow_provider_mm7.cli.ledger import PAGE, batch_row
@@ -36,7 +37,7 @@ def show(args: Namespace) -> None:
                 "task_id": batch.origin.task_id,
                 "map_index": batch.origin.map_index,
             },
-            "delivery": _delivery(store, batch.batch_id),
+            **_delivery(store, batch.batch_id),
             "messages": [_message_row(message) for message in found[: args.limit]],
         },
         args.output,
@@ -100,7 +101,13 @@ def _messages(store: Store, batch_id: str, args: Namespace) -> list[Submission]:
 
 def _delivery(store: Store, batch_id: str) -> Row:
     known = store.delivery_of_batches([batch_id])[batch_id]
-    return {**known.by_status, "no report": known.accepted - sum(known.by_status.values())}
+    reads: Counter[str] = Counter()
+    for (_, status), count in known.by_read.items():
+        reads[status] += count
+    return {
+        "delivery": {**known.by_status, "no report": known.accepted - sum(known.by_status.values())},
+        "reads": {**reads, "no reply": known.accepted - reads.total()},
+    }
 
 
 def _message_row(message: Submission) -> Row:
@@ -113,6 +120,7 @@ def _message_row(message: Submission) -> Row:
         "status_code": message.status_code,
         "status_text": message.status_text,
         "delivery": message.delivery,
+        "read": message.read,
         "attempts": message.attempts,
         "not_before": message.not_before,
     }

@@ -32,6 +32,11 @@ ARG_LIMIT = option("--limit", help="At most so many rows (default: 100)", type=c
 ARG_LAST = option("--limit", help="Only the last so many rows (default: all)", type=count)
 ARG_BATCH_ID = option("--batch-id", help="Only those of this batch")
 ARG_MESSAGE_ID = option("--message-id", help="Only those of this MessageID")
+#: As the store's own, as states are below.
+KINDS = ("delivery", "read")
+ARG_KIND = option("--kind", help="Only delivery reports, or only read replies", choices=KINDS)
+ARG_MESSAGE = option("message", metavar="MESSAGE_ID", help="The MessageID that the MMSC gave")
+ARG_RECIPIENT = option("--recipient", help="Only what was told of this number")
 ARG_SINCE = option("--since", help="Only those received since this time (RFC 3339, such as 2026-01-20T09:30:47Z)")
 
 ARG_HOST = option("--host", help="Address to listen on (default: 127.0.0.1)", default="127.0.0.1")
@@ -163,7 +168,13 @@ _COMMANDS = (
         name="reports",
         help="List delivery reports and read replies, the latest at the end",
         func=_command("ledger.reports"),
-        args=(ARG_BATCH_ID, ARG_MESSAGE_ID, ARG_SINCE, ARG_LAST, ARG_OUTPUT, ARG_VERBOSE),
+        args=(ARG_BATCH_ID, ARG_MESSAGE_ID, ARG_KIND, ARG_SINCE, ARG_LAST, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="history",
+        help="List every report on one message, in the order of the reports' own dates",
+        func=_command("ledger.history"),
+        args=(ARG_MESSAGE, ARG_RECIPIENT, ARG_OUTPUT, ARG_VERBOSE),
     ),
     ActionCommand(
         name="inbound",

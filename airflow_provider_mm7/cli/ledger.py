@@ -1,4 +1,4 @@
-"""``airflow mm7 batches | reports | inbound``: what is in the store."""
+"""``airflow mm7 batches | reports | history | inbound``: what is in the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 from airflow_provider_mm7.cli.boundary import EXIT_USAGE, CommandError
 from airflow_provider_mm7.cli.output import Row, print_rows
 from airflow_provider_mm7.hooks import config
-from airflow_provider_mm7.store import Batch, BatchSummary, Inbound, Report, open_store
+from airflow_provider_mm7.store import Batch, BatchSummary, Inbound, Report, ReportKind, open_store
 
 #: Rows read from the store at a time.
 PAGE = 1000
@@ -33,16 +33,24 @@ def batches(args: Namespace) -> None:
 
 
 def reports(args: Namespace) -> None:
-    """List the effective reports, one for each message and recipient, the latest at the end."""
+    """List the effective reports, one of each kind for each message and recipient, the latest at the end."""
+    kind = ReportKind(args.kind) if args.kind else None
     since = parse_time(args.since, "--since")
     store = open_store(config.store_url())
 
     def page(after_id: int) -> list[Report]:
         return store.reports(
-            batch_id=args.batch_id, message_id=args.message_id, since=since, after_id=after_id, limit=PAGE
+            batch_id=args.batch_id, message_id=args.message_id, since=since, kind=kind, after_id=after_id, limit=PAGE
         )
 
     print_rows([_report_row(report) for report in _last(page, args.limit)], args.output)
+
+
+def history(args: Namespace) -> None:
+    """List all distinct reports on one message in the order of their own dates, as the MMSC told them."""
+    store = open_store(config.store_url())
+    found = store.report_history(args.message, recipient=args.recipient)
+    print_rows([_history_row(report) for report in found], args.output)
 
 
 def inbound(args: Namespace) -> None:
@@ -108,6 +116,21 @@ def _report_row(report: Report) -> Row:
         "received_at": report.received_at,
         "kind": str(report.kind),
         "status_text": report.status_text,
+    }
+
+
+def _history_row(report: Report) -> Row:
+    return {
+        "date": report.date,
+        "kind": str(report.kind),
+        "recipient": report.recipient,
+        "mm_status": report.mm_status,
+        "mm_status_raw": report.mm_status_raw,
+        "mm_status_extension": report.mm_status_extension,
+        "status_text": report.status_text,
+        "sender": report.sender,
+        "transaction_id": report.transaction_id,
+        "received_at": report.received_at,
     }
 
 

@@ -10,6 +10,9 @@ from types import MappingProxyType
 #: Name of a status that no standard knows.
 UNKNOWN = "UNKNOWN"
 
+#: What a read reply says when the message was looked at (TS 23.140 clause 8.7.5); the others say that it was not.
+READ = "Read"
+
 
 class Outcome(Enum):
     """What a delivery status says about the message."""
@@ -27,7 +30,7 @@ MM_STATUSES: Mapping[str, Outcome] = MappingProxyType(
     {
         "Retrieved": Outcome.DELIVERED,
         "Delivered": Outcome.DELIVERED,
-        "Read": Outcome.DELIVERED,
+        READ: Outcome.DELIVERED,
         "Expired": Outcome.FAILED,
         "Rejected": Outcome.FAILED,
         "Unrecognised": Outcome.FAILED,

@@ -24,10 +24,12 @@ from airflow_provider_mm7.hooks.delivery import (
     Decision,
     Question,
     Verdict,
+    WaitFor,
     judge,
     ledger_url,
     read_store,
     receivers_alive,
+    sender_of,
 )
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
 from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
@@ -35,22 +37,30 @@ from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mm7.store.types import Origin
+
 
 class DeliveryReportSensor(BaseSensorOperator):
-    """Wait until a batch of messages is delivered.
+    """Wait until a batch of messages is delivered, or only sent, or even read.
 
-    The delivered ratio is delivered / accepted. The sensor succeeds when the wanted ratio is reached, and fails as soon
-    as it cannot be reached any more, without waiting for the rest; nothing accepted, or an unknown batch, fails too. A
+    The ratio is delivered / accepted, unless ``wait_for`` says otherwise. The sensor succeeds when the wanted ratio is
+    reached, and fails as soon as it cannot be reached any more, without waiting for the rest; nothing accepted, or an
+    unknown batch, fails too. (A batch in which nobody wants messages leaves nothing to wait for, and succeeds.) A
     failed verdict is final: the task is not retried. While the store is unavailable it keeps asking for a bounded
     number of times; then the task fails and may be retried.
 
-    Returns ``{"batch_id", "total", "accepted", "delivered", "failed", "ambiguous", "pending", "by_status"}``, pushed as
-    XCom ``return_value`` also when the task fails or is skipped by a verdict.
+    Returns ``{"batch_id", "total", "accepted", "delivered", "failed", "ambiguous", "pending", "by_status"}``, with
+    ``wait_for="read"`` also ``"read"`` and ``"by_read_status"``; pushed as XCom ``return_value`` also when the task
+    fails or is skipped by a verdict.
 
     :param batch_id: batch of a SendMMSOperator, ``send.output["batch_id"]`` (templated).
     :param message_ids: MessageIDs of the MMSC, a list or an upstream's output, in place of batch_id (templated).
     :param delivered_statuses: MMStatus names that count as delivered. Other final ones do not, whatever they say.
-    :param min_delivered_ratio: delivered / accepted that is wanted, 0 to 1.
+    :param min_delivered_ratio: the part that has to get there, 0 to 1.
+    :param wait_for: ``submitted``: until the MMSC has answered for all; the ratio is accepted / total, those left out
+        who want no messages. ``delivered``: until delivery reports say so. ``read``: until read replies say so; the
+        ratio is read / accepted. The MMSC is asked for read replies by ``read_reply=True`` of the sending operator, and
+        handsets may keep them back: choose the ratio and the timeout accordingly.
     :param deferrable: wait in the triggerer. Default: ``[operators] default_deferrable``.
     :param poke_interval: seconds (or timedelta) between two looks, deferred or not.
     :param timeout: seconds (or timedelta) until the task gives up; ``soft_fail`` then skips it.
@@ -68,20 +78,22 @@ class DeliveryReportSensor(BaseSensorOperator):
         message_ids: Sequence[str] | str | None = None,
         delivered_statuses: Sequence[str] = DEFAULT_DELIVERED_STATUSES,
         min_delivered_ratio: float = DEFAULT_MIN_DELIVERED_RATIO,
+        wait_for: str = WaitFor.DELIVERED,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if (batch_id is None) == (message_ids is None):
             raise InputError("batch_id, message_ids", "exactly one of them is needed", "Give one, leave the other out")
-        Criteria(delivered_statuses=delivered_statuses, min_delivered_ratio=min_delivered_ratio)
+        Criteria(delivered_statuses=delivered_statuses, min_delivered_ratio=min_delivered_ratio, wait_for=wait_for)
         self.batch_id = batch_id
         self.message_ids = message_ids
         self.delivered_statuses = delivered_statuses
         self.min_delivered_ratio = min_delivered_ratio
+        self.wait_for = str(wait_for)
         self.deferrable = deferrable
         self._failed_pokes = 0
-        self._receivers_checked = False
+        self._warned = False
 
     def execute(self, context: Context) -> Any:
         """Look once, and wait when that does not decide it.
@@ -100,6 +112,7 @@ class DeliveryReportSensor(BaseSensorOperator):
                 message_ids=self._question().message_ids,
                 delivered_statuses=self.delivered_statuses,
                 min_delivered_ratio=self.min_delivered_ratio,
+                wait_for=self.wait_for,
                 poll_interval_s=self.poke_interval,
                 skip_on_failure=self._skips,
                 resume_on=self._resume_on(),
@@ -128,12 +141,16 @@ class DeliveryReportSensor(BaseSensorOperator):
             self.log.warning("The MM7 store is not available: %s", exc)
             return PokeReturnValue(is_done=False)
         self._failed_pokes = 0
-        criteria = Criteria(delivered_statuses=self.delivered_statuses, min_delivered_ratio=self.min_delivered_ratio)
+        criteria = Criteria(
+            delivered_statuses=self.delivered_statuses,
+            min_delivered_ratio=self.min_delivered_ratio,
+            wait_for=self.wait_for,
+        )
         verdict = judge(question, summary, criteria, now=datetime.now(UTC))
         if verdict.decision is not Decision.WAIT:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(verdict, context))
         self.log.info("%s", verdict.reason)
-        self._warn_without_receiver(url, context)
+        self._warn_once(url, question, context)
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | str) -> Any:
@@ -226,23 +243,36 @@ class DeliveryReportSensor(BaseSensorOperator):
         )
         return ["succeed"] * loses_success + ["fail"] * loses_failure
 
-    def _warn_without_receiver(self, url: str, context: Context) -> None:
-        """Say once that reports cannot arrive: nobody writes them to the store that is read here."""
-        if self._receivers_checked:
+    def _warn_once(self, url: str, question: Question, context: Context) -> None:
+        """Say what cannot arrive: reports that nobody writes to the store, read replies that nobody asked for."""
+        if self._warned or self.wait_for == WaitFor.SUBMITTED:
             return
-        self._receivers_checked = True
+        self._warned = True
         if self.reschedule and context["ti"].get_first_reschedule_date(context) is not None:
             return
         try:
             alive = receivers_alive(url)
+            sender = sender_of(url, question) if self.wait_for == WaitFor.READ else None
         except StoreError as exc:
             self.log.warning("The MM7 store is not available: %s", exc)
             return
+        if sender is not None and self._does_not_ask(sender):
+            self.log.warning(
+                "Task %s sends without read_reply=True: the MMSC is not asked for read replies, and there may never be "
+                "any to wait for",
+                sender.task_id,
+            )
         if not alive:
             self.log.warning(
                 "No receiver writes to this MM7 store: delivery reports will not be seen. Is a receiver running, with "
                 "the same [mm7] sql_alchemy_conn as the workers and the triggerer? See `airflow mm7 db check`."
             )
+
+    def _does_not_ask(self, sender: Origin) -> bool:
+        """Whether a task is known not to ask for read replies: an operator of this DAG, which is not mapped."""
+        if sender.dag_id != self.dag_id or sender.task_id not in self.dag.task_dict:
+            return False
+        return not getattr(self.dag.task_dict[sender.task_id], "read_reply", True)
 
 
 def _one_id(value: object) -> str:

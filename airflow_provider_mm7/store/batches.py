@@ -253,6 +253,7 @@ def as_submission(row: AnyRow) -> Submission:
         status_text=row.status_text,
         attempts=row.attempts,
         delivery=row.delivery or None,
+        read=row.read_status,
         not_before=row.not_before if row.state == State.RETRY and row.not_before < NOT_BY_ITSELF else None,
     )
 

@@ -1,8 +1,8 @@
-"""How many submissions of a batch are in which state: kept beside the rows, in the same transaction.
+"""How many submissions of a batch are in which state, and how many were read: kept beside them, in one transaction.
 
-A poll by a thousand waiting sensors reads these few rows instead of counting submissions. What changes ``state`` or
-``delivery`` of a submission tells it to a :class:`Counts` and applies it as the last statement of its transaction:
-whoever waits for a counter row holds no lock that the other could want, and the keys are taken in order.
+A poll by a thousand waiting sensors reads these few rows instead of counting submissions. What changes ``state``,
+``delivery`` or ``read_status`` of a submission tells it to a :class:`Counts` and applies it at the end of its
+transaction: whoever waits for a counter row holds no lock that the other could want, and the keys are taken in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mm7.store.tables import NO_REPORT, batch_count
+from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, read_count
 
 
 class Counts:
@@ -21,6 +21,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._changes: Counter[tuple[str, str, str]] = Counter()
+        self._reads: Counter[tuple[str, str, str]] = Counter()
 
     def add(self, batch_id: str, state: str, delivery: str = NO_REPORT, n: int = 1) -> None:
         """Count rows that appear in a state."""
@@ -30,16 +31,23 @@ class Counts:
         """Count rows that leave a state."""
         self._changes[batch_id, state, delivery] -= n
 
+    def add_read(self, batch_id: str, delivery: str, read_status: str | None, n: int = 1) -> None:
+        """Count rows that get a delivery and a read status; those without a read reply are not counted here."""
+        if read_status is not None:
+            self._reads[batch_id, delivery, read_status] += n
+
+    def remove_read(self, batch_id: str, delivery: str, read_status: str | None, n: int = 1) -> None:
+        """Count rows that lose a delivery and a read status."""
+        self.add_read(batch_id, delivery, read_status, -n)
+
     def apply(self, connection: sa.Connection) -> None:
-        """Write the changes. The last statement of a transaction."""
-        rows = [
-            {"batch_id": batch_id, "state": state, "delivery": delivery, "n": n}
-            for (batch_id, state, delivery), n in sorted(self._changes.items())
-            if n
-        ]
-        self._changes.clear()
-        if rows:
-            connection.execute(_upsert(connection.dialect.name), rows)
+        """Write the changes. The last statements of a transaction."""
+        for table, changes in ((batch_count, self._changes), (read_count, self._reads)):
+            names = [column.name for column in table.primary_key.columns]
+            rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(changes.items()) if n]
+            changes.clear()
+            if rows:
+                connection.execute(_upsert(connection.dialect.name, table), rows)
 
 
 def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
@@ -48,8 +56,8 @@ def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Ins
 
 
 @cache
-def _upsert(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    statement = insert_into(dialect, batch_count)
+def _upsert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    statement = insert_into(dialect, table)
     return statement.on_conflict_do_update(
-        index_elements=["batch_id", "state", "delivery"], set_={"n": batch_count.c.n + statement.excluded.n}
+        index_elements=list(table.primary_key.columns), set_={"n": table.c.n + statement.excluded.n}
     )

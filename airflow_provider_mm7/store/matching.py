@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.protocol.statuses import MMStatus, Outcome, is_final
+from airflow_provider_mm7.protocol.statuses import READ, MMStatus, Outcome, is_final
 from airflow_provider_mm7.store.base import IN_LIST, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import lock_names
@@ -54,10 +54,12 @@ class ReportRow:
     def rank(self) -> tuple[bool, datetime, bool]:
         """The effective report is the one that ranks highest: final before interim, then the newest by its own date.
 
-        Of two with one date, one that says what happened goes before one that does not.
+        Of two with one date, one that says what happened goes before one that does not. What was read once stays read,
+        although it was deleted later.
         """
         status = MMStatus.parse(self.mm_status)
-        return is_final(status), self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
+        settled = status.name == READ if self.kind == ReportKind.READ else is_final(status)
+        return settled, self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +71,10 @@ class _Target:
     state: str
     recipient_key: str
     delivery: str
+    read_status: str | None
+
+
+_TARGET: Final = tuple(field.name for field in fields(_Target))
 
 
 class Board:
@@ -80,7 +86,8 @@ class Board:
         self._rows: dict[tuple[str, str, str], ReportRow] = {}
         self._ids: dict[tuple[str, str, str], int] = {}
         self._changed: set[tuple[str, str, str]] = set()
-        self._moved: dict[int, tuple[_Target, str]] = {}
+        #: targets that reports speak of, with their delivery and read status before.
+        self._moved: dict[int, tuple[_Target, str, str | None]] = {}
         for part in chunks(sorted(set(message_ids)), IN_LIST):
             self._load(part)
 
@@ -92,12 +99,13 @@ class Board:
         if present is None or row.rank >= present.rank:
             self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
             self._changed.add(row.key)
-        if row.kind == ReportKind.DELIVERY:
-            status = self._rows[row.key].mm_status
-            for target in targets:
-                before = self._moved[target.id][1] if target.id in self._moved else target.delivery
-                self._moved[target.id] = target, before
+        status = self._rows[row.key].mm_status
+        for target in targets:
+            self._moved.setdefault(target.id, (target, target.delivery, target.read_status))
+            if row.kind == ReportKind.DELIVERY:
                 target.delivery = status
+            else:
+                target.read_status = status
 
     def match(self) -> None:
         """Match reports that came before their submissions were accepted."""
@@ -121,27 +129,34 @@ class Board:
             self._connection.execute(sa.insert(report), inserts)
         if updates:
             self._connection.execute(sa.update(report).where(report.c.id == sa.bindparam("key_id")), updates)
-        moved = [(target, before) for target, before in self._moved.values() if target.delivery != before]
+        moved = [
+            (target, delivery, read_status)
+            for target, delivery, read_status in self._moved.values()
+            if (target.delivery, target.read_status) != (delivery, read_status)
+        ]
         if moved:
             self._connection.execute(
                 sa.update(submission).where(submission.c.id == sa.bindparam("key")),
-                [{"key": target.id, "delivery": target.delivery} for target, _ in moved],
+                [
+                    {"key": target.id, "delivery": target.delivery, "read_status": target.read_status}
+                    for target, _, _ in moved
+                ],
             )
-        for target, before in moved:
-            counts.remove(target.batch_id, target.state, before)
+        for target, delivery, read_status in moved:
+            counts.remove(target.batch_id, target.state, delivery)
             counts.add(target.batch_id, target.state, target.delivery)
+            counts.remove_read(target.batch_id, delivery, read_status)
+            counts.add_read(target.batch_id, target.delivery, target.read_status)
 
     def _load(self, message_ids: list[str]) -> None:
-        columns = (submission.c[name] for name in ("id", "batch_id", "state", "recipient_key", "delivery"))
         query = (
-            sa.select(submission.c.message_id, *columns)
+            sa.select(submission.c.message_id, *(submission.c[name] for name in _TARGET))
             .where(submission.c.message_id.in_(message_ids), HAS_MESSAGE_ID)
             .order_by(submission.c.id)
             .with_for_update(key_share=True)
         )
         for message_id, *values in self._connection.execute(query):
-            fields = zip(("id", "batch_id", "state", "recipient_key", "delivery"), values, strict=True)
-            self._targets.setdefault(message_id, []).append(_Target(**dict(fields)))
+            self._targets.setdefault(message_id, []).append(_Target(**dict(zip(_TARGET, values, strict=True))))
         for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
             stored = dict(row._mapping)
             row_id = stored.pop("id")

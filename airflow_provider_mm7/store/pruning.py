@@ -19,6 +19,7 @@ from airflow_provider_mm7.store.tables import (
     inbound,
     inbound_claim,
     owner,
+    read_count,
     report,
     report_event,
     submission,
@@ -149,7 +150,7 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
         return None
     if finished_only and connection.scalar(sa.select(_open_rows(batch_id))):
         return None
-    columns = (submission.c.id, submission.c.state, submission.c.delivery)
+    columns = (submission.c.id, submission.c.state, submission.c.delivery, submission.c.read_status)
     query = sa.select(*columns).where(submission.c.batch_id == batch_id).order_by(submission.c.id).limit(CHUNK)
     rows = connection.execute(query.with_for_update()).all()
     if rows:
@@ -157,6 +158,7 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
         counts = Counts()
         for row in rows:
             counts.remove(batch_id, row.state, row.delivery)
+            counts.remove_read(batch_id, row.delivery, row.read_status)
         counts.apply(connection)
         return PruneCounts(submissions=len(rows))
     reports = connection.execute(
@@ -165,7 +167,8 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
     if reports:
         return PruneCounts(reports=len(reports), report_events=_forget_reports(connection, reports))
     connection.execute(sa.delete(family_member).where(family_member.c.batch_id == batch_id))
-    connection.execute(sa.delete(batch_count).where(batch_count.c.batch_id == batch_id))
+    for counted in (batch_count, read_count):
+        connection.execute(sa.delete(counted).where(counted.c.batch_id == batch_id))
     connection.execute(sa.delete(batch).where(batch.c.batch_id == batch_id))
     return PruneCounts(batches=1)
 

@@ -11,21 +11,14 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
 from airflow_provider_mm7.protocol.addresses import number_key
-from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
+from airflow_provider_mm7.store.base import IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
-from airflow_provider_mm7.store.tables import (
-    HAS_MESSAGE_ID,
-    NO_REPORT,
-    batch,
-    batch_count,
-    report,
-    report_event,
-    submission,
-)
+from airflow_provider_mm7.store.tables import NO_REPORT, batch, batch_count, read_count, report, report_event
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import DeliverySummary, NewReport, Report, ReportKind, State
 
+_NO_TEXT = sa.cast(sa.null(), sa.Text)
 _UNSENT = frozenset({State.PLANNED, State.RETRY, State.SENDING})
 
 
@@ -143,50 +136,33 @@ class Reports(Base):
             return {}
 
         def read(connection: sa.Connection) -> dict[str, DeliverySummary]:
-            rows = [row for ids in chunks(wanted, IN_LIST) for row in connection.execute(delivery_query(ids))]
+            rows = [row for ids in chunks(wanted, IN_LIST) for row in connection.execute(_delivery_query(ids))]
             found: dict[str, list[tuple[str, str, int]]] = {}
-            for batch_id, state, status, n in rows:
-                found.setdefault(batch_id, []).extend([(state, status, n)] if n else [])
-            return {batch_id: _delivery(batch_id, counts) for batch_id, counts in found.items()}
+            reads: dict[str, dict[tuple[str, str], int]] = {}
+            for batch_id, state, delivery, read_status, n in rows:
+                if read_status is not None:
+                    reads.setdefault(batch_id, {}).update({(delivery, read_status): n} if n else {})
+                else:
+                    found.setdefault(batch_id, []).extend([(state, delivery, n)] if n else [])
+            return {
+                batch_id: _delivery(batch_id, counts, reads.get(batch_id, {})) for batch_id, counts in found.items()
+            }
 
         return self._db.read(read)
 
-    def delivery_of_messages(self, message_ids: Iterable[str]) -> DeliverySummary:
-        """Say what became of messages, also of those that were not sent through this store.
 
-        Each id counts as accepted once, or once for each of its recipients when more of them are known.
-        """
-        wanted = list(dict.fromkeys(identifier(message_id) for message_id in message_ids))
-        by_status: dict[str, int] = {}
+def _delivery_query(batch_ids: Sequence[str]) -> sa.CompoundSelect[Any]:
+    """Ask for the counts of batches; one row without a count for a batch that is empty.
 
-        def read(connection: sa.Connection) -> int:
-            accepted = 0
-            for ids in chunks(wanted, CHUNK):
-                sent = sa.select(submission.c.message_id, sa.func.count()).where(
-                    submission.c.message_id.in_(ids), HAS_MESSAGE_ID
-                )
-                known = {row[0]: row[1] for row in connection.execute(sent.group_by(submission.c.message_id))}
-                heard: dict[str, int] = {}
-                reported = sa.select(report.c.message_id, report.c.mm_status).where(
-                    report.c.message_id.in_(ids), report.c.kind == ReportKind.DELIVERY
-                )
-                for message_id, status in connection.execute(reported):
-                    heard[message_id] = heard.get(message_id, 0) + 1
-                    by_status[status] = by_status.get(status, 0) + 1
-                accepted += sum(max(1, known.get(one, 0), heard.get(one, 0)) for one in ids)
-            return accepted
-
-        accepted = self._db.read(read)
-        return DeliverySummary(batch_id=None, total=accepted, accepted=accepted, unsent=0, by_status=by_status)
-
-
-def delivery_query(batch_ids: Sequence[str]) -> sa.Select[Any]:
-    """Ask for the counts of batches; one row without a count for a batch that is empty."""
-    return (
-        sa.select(batch.c.batch_id, batch_count.c.state, batch_count.c.delivery, batch_count.c.n)
+    One statement, so that both counts are of one moment.
+    """
+    sent = (
+        sa.select(batch.c.batch_id, batch_count.c.state, batch_count.c.delivery, _NO_TEXT, batch_count.c.n)
         .select_from(batch.outerjoin(batch_count))
         .where(batch.c.batch_id.in_(batch_ids))
     )
+    columns = (read_count.c.batch_id, _NO_TEXT, read_count.c.delivery, read_count.c.read_status, read_count.c.n)
+    return sa.union_all(sent, sa.select(*columns).where(read_count.c.batch_id.in_(batch_ids)))
 
 
 def _row(new: NewReport, now: datetime) -> ReportRow:
@@ -253,7 +229,7 @@ def _report(row: AnyRow, batch_id: str | None) -> Report:
     )
 
 
-def _delivery(batch_id: str, rows: list[tuple[str, str, int]]) -> DeliverySummary:
+def _delivery(batch_id: str, rows: list[tuple[str, str, int]], by_read: dict[tuple[str, str], int]) -> DeliverySummary:
     by_status = {delivery: n for state, delivery, n in rows if state == State.ACCEPTED and delivery != NO_REPORT and n}
     return DeliverySummary(
         batch_id=batch_id,
@@ -261,4 +237,6 @@ def _delivery(batch_id: str, rows: list[tuple[str, str, int]]) -> DeliverySummar
         accepted=sum(n for state, _, n in rows if state == State.ACCEPTED),
         unsent=sum(n for state, _, n in rows if state in _UNSENT),
         by_status=by_status,
+        suppressed=sum(n for state, _, n in rows if state == State.SUPPRESSED),
+        by_read=by_read,
     )

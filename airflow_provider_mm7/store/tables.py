@@ -16,7 +16,7 @@ DUE_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: ``not_before`` of a retry that waits for somebody to ask for it.
 NOT_BY_ITSELF: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
-#: ``mm7_batch_count.delivery`` of what has no delivery report.
+#: ``delivery`` of what has no delivery report.
 NO_REPORT: Final = ""
 
 metadata = sa.MetaData(
@@ -93,6 +93,8 @@ submission = sa.Table(
     # The effective delivery status, kept with the row in the report's transaction: a poll never joins.
     sa.Column("delivery", sa.Text, nullable=False),
     sa.Column("updated_at", UTCDateTime, nullable=False),
+    # The effective read status, likewise; NULL where no read reply came.
+    sa.Column("read_status", sa.Text),
     sa.UniqueConstraint("batch_id", "recipient_key", "row_no"),
     sa.Index(None, "batch_id", "id"),
     sqlite_autoincrement=True,
@@ -124,12 +126,14 @@ batch_count = sa.Table(
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 
-# How many accepted submissions of a batch have which read status, kept as batch_count is.
+# How many submissions of a batch with a read reply have which delivery and read status, kept as batch_count is. Both,
+# since what could not be delivered will not be read any more.
 read_count = sa.Table(
     "mm7_read_count",
     metadata,
     sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
-    sa.Column("mm_status", sa.Text, primary_key=True),
+    sa.Column("delivery", sa.Text, primary_key=True),
+    sa.Column("read_status", sa.Text, primary_key=True),
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 

@@ -83,6 +83,8 @@ class Submission:
     attempts: int = 0
     #: mm_status of the effective delivery report; None before any came.
     delivery: str | None = None
+    #: mm_status of the effective read reply; None before any came.
+    read: str | None = None
     #: when a retry is due.
     not_before: datetime | None = None
 
@@ -160,7 +162,10 @@ class NewReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The effective report of one (message_id, recipient): a final one before an interim, then the newest."""
+    """The effective report of one (message_id, recipient): a final one before an interim, then the newest.
+
+    Of read replies: one that says Read before any other, then the newest.
+    """
 
     kind: ReportKind
     message_id: str
@@ -187,7 +192,8 @@ class DeliverySummary:
     pending are accepted ones without a final report.
 
     :ivar by_status: mm_status -> count of accepted messages whose effective report says so.
-    :ivar by_raw_status: (mm_status, mm_status_raw) pairs are not needed by sensors; see reports.
+    :ivar by_read: (delivery status, read status) -> count of messages whose effective read reply says so; the delivery
+        status is empty where no delivery report came.
     """
 
     batch_id: str | None
@@ -198,6 +204,9 @@ class DeliverySummary:
     by_status: dict[str, int]
     #: newest change of a submission of the batch (planned, claimed or settled; reports do not count). None: not known.
     changed_at: datetime | None = None
+    #: not to be sent: their recipients want no messages.
+    suppressed: int = 0
+    by_read: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import IN_LIST, Base, chunks
-from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, report, submission
+from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, NO_REPORT, report, submission
 from airflow_provider_mm7.store.text import identifier
 from airflow_provider_mm7.store.types import DeliverySummary, ReportKind
 
@@ -17,10 +18,17 @@ from airflow_provider_mm7.store.types import DeliverySummary, ReportKind
 class Waiting(Base):
     """What a poll for many waiting sensors needs beside :meth:`Reports.delivery_of_batches`."""
 
+    def delivery_of_messages(self, message_ids: Iterable[str]) -> DeliverySummary:
+        """Say what became of messages, also of those that were not sent through this store.
+
+        Each id counts as accepted once, or once for each of its recipients when more of them are known.
+        """
+        return self.deliveries_of_messages([list(message_ids)])[0]
+
     def deliveries_of_messages(self, groups: Iterable[Collection[str]]) -> list[DeliverySummary]:
         """Say what became of several sets of messages, as :meth:`Reports.delivery_of_messages` does of one.
 
-        Two queries for all of them (and two more for each further 10,000 ids).
+        Three queries for all of them (and three more for each further 10,000 ids).
 
         :param groups: sets of MessageIDs; an id may stand in many.
         :return: a summary for each, in their order.
@@ -29,6 +37,7 @@ class Waiting(Base):
         ids = list(dict.fromkeys(message_id for group in wanted for message_id in group))
         sent: Counter[str] = Counter()
         heard: dict[str, Counter[str]] = {}
+        read_by: dict[str, Counter[tuple[str, str]]] = {}
 
         def read(connection: sa.Connection) -> None:
             for part in chunks(ids, IN_LIST):
@@ -44,9 +53,11 @@ class Waiting(Base):
                     reported.group_by(report.c.message_id, report.c.mm_status)
                 ):
                     heard.setdefault(message_id, Counter())[status] = n
+                for message_id, delivery, read_status, n in connection.execute(_read_replies(part)):
+                    read_by.setdefault(message_id, Counter())[delivery or NO_REPORT, read_status] = n
 
         self._db.read(read)
-        return [_sum_up(group, sent, heard) for group in wanted]
+        return [_sum_up(group, sent, heard, read_by) for group in wanted]
 
     def last_changes(self, batch_ids: Iterable[str]) -> dict[str, datetime]:
         """Say when a submission of each batch was last planned, claimed or settled; reports do not count.
@@ -66,11 +77,33 @@ class Waiting(Base):
         return newest
 
 
-def _sum_up(ids: Sequence[str], sent: Counter[str], heard: dict[str, Counter[str]]) -> DeliverySummary:
+def _read_replies(message_ids: Sequence[str]) -> sa.Select[Any]:
+    """Count read replies, each with what became of the delivery to its recipient."""
+    delivery = report.alias()
+    same = (delivery.c.message_id == report.c.message_id) & (delivery.c.recipient_key == report.c.recipient_key)
+    return (
+        sa.select(report.c.message_id, delivery.c.mm_status, report.c.mm_status, sa.func.count())
+        .select_from(report.outerjoin(delivery, same & (delivery.c.kind == ReportKind.DELIVERY)))
+        .where(report.c.message_id.in_(message_ids), report.c.kind == ReportKind.READ)
+        .group_by(report.c.message_id, delivery.c.mm_status, report.c.mm_status)
+    )
+
+
+def _sum_up(
+    ids: Sequence[str],
+    sent: Counter[str],
+    heard: dict[str, Counter[str]],
+    read_by: dict[str, Counter[tuple[str, str]]],
+) -> DeliverySummary:
     by_status: Counter[str] = Counter()
+    by_read: Counter[tuple[str, str]] = Counter()
     accepted = 0
     for message_id in ids:
         statuses = heard.get(message_id, Counter())
+        replies = read_by.get(message_id, Counter())
         by_status.update(statuses)
-        accepted += max(1, sent[message_id], statuses.total())
-    return DeliverySummary(batch_id=None, total=accepted, accepted=accepted, unsent=0, by_status=dict(by_status))
+        by_read.update(replies)
+        accepted += max(1, sent[message_id], statuses.total(), replies.total())
+    return DeliverySummary(
+        batch_id=None, total=accepted, accepted=accepted, unsent=0, by_status=dict(by_status), by_read=dict(by_read)
+    )

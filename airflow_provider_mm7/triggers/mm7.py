@@ -16,6 +16,7 @@ from airflow_provider_mm7.hooks.delivery import (
     Decision,
     Question,
     Verdict,
+    WaitFor,
     judge,
     ledger_url,
     read_store,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class DeliveryReportTrigger(BaseTrigger):
-    """Wait until a batch is delivered, or cannot be any more.
+    """Wait until a batch is sent, delivered or read, or cannot be any more.
 
     It ends the task itself, with a success, failure or skip event. Where such an event would lose something it sends
     the verdict back to the task instead (``resume_on``): Airflow drops asset events, and runs retries, when a trigger
@@ -37,7 +38,8 @@ class DeliveryReportTrigger(BaseTrigger):
     :param batch_id: the batch; exactly one of batch_id and message_ids is given.
     :param message_ids: MessageIDs given by the MMSC.
     :param delivered_statuses: MMStatus names that count as delivered.
-    :param min_delivered_ratio: delivered / accepted that is wanted, 0 to 1.
+    :param min_delivered_ratio: the part that is wanted, 0 to 1.
+    :param wait_for: ``submitted``, ``delivered`` or ``read``.
     :param poll_interval_s: seconds between two looks into the store.
     :param skip_on_failure: skip the task instead of failing it.
     :param resume_on: verdicts (``succeed``, ``fail``) after which the task resumes on a worker.
@@ -50,13 +52,16 @@ class DeliveryReportTrigger(BaseTrigger):
         message_ids: Sequence[str] | None = None,
         delivered_statuses: Sequence[str] = DEFAULT_DELIVERED_STATUSES,
         min_delivered_ratio: float = DEFAULT_MIN_DELIVERED_RATIO,
+        wait_for: str = WaitFor.DELIVERED,
         poll_interval_s: float = 60.0,
         skip_on_failure: bool = False,
         resume_on: Collection[str] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
         self.question = Question(batch_id=batch_id, message_ids=tuple(message_ids or ()))
-        self.criteria = Criteria(delivered_statuses=tuple(delivered_statuses), min_delivered_ratio=min_delivered_ratio)
+        self.criteria = Criteria(
+            delivered_statuses=tuple(delivered_statuses), min_delivered_ratio=min_delivered_ratio, wait_for=wait_for
+        )
         self.poll_interval_s = poll_interval_s
         self.skip_on_failure = skip_on_failure
         self.resume_on = frozenset(Decision(value) for value in resume_on)
@@ -70,6 +75,7 @@ class DeliveryReportTrigger(BaseTrigger):
                 "message_ids": list(self.question.message_ids),
                 "delivered_statuses": list(self.criteria.delivered_statuses),
                 "min_delivered_ratio": self.criteria.min_delivered_ratio,
+                "wait_for": str(self.criteria.wait_for),
                 "poll_interval_s": self.poll_interval_s,
                 "skip_on_failure": self.skip_on_failure,
                 "resume_on": sorted(self.resume_on),

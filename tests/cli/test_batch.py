@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_mm7.cli.definition import STATES
 from airflow_provider_mm7.sending.owner import this_process
-from airflow_provider_mm7.store import NewSubmission, Origin, Owner, State, open_store
+from airflow_provider_mm7.store import NewSubmission, Origin, Owner, ReportKind, State, open_store
 from tests.support.airflow_cli import Commands
 from tests.support.ledger import report, send
 
@@ -83,6 +83,15 @@ def test_show_in_pages_and_by_state(mm7: Commands) -> None:
     two = mm7.json("batch", "show", batch_id, "--state", "refused", "--state", "planned")["messages"]
     assert [one["state"] for one in two] == ["refused", "refused", "planned", "planned"]
     assert set(STATES) == set(State)
+
+
+def test_show_says_who_has_read(mm7: Commands) -> None:
+    store = open_store(mm7.store_url)
+    batch_id, message_ids = send(store, KEY, accepted=2)
+    report(store, message_ids[:1], "Read", kind=ReportKind.READ)
+    shown = mm7.json("batch", "show", batch_id)
+    assert [one["read"] for one in shown["messages"]] == ["Read", None]
+    assert shown["reads"] == {"Read": 1, "no reply": 1}
 
 
 @pytest.mark.parametrize("output", ["json", "yaml", "table", "plain"])

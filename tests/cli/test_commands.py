@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_mm7.cli.definition import KINDS
 from airflow_provider_mm7.protocol import Address, Part, Recipients, Status, SubmitReq, SubmitRsp, dump, encode_content
 from airflow_provider_mm7.store import (
     InboundPart,
@@ -140,9 +142,32 @@ def test_reports(mm7: Commands) -> None:
     (last,) = mm7.json("reports", "--limit", "1")
     assert (last["message_id"], last["kind"]) == ("m3", "read")
     assert [row["message_id"] for row in mm7.json("reports", "--message-id", "m2")] == ["m2"]
+    assert [row["message_id"] for row in mm7.json("reports", "--kind", "read")] == ["m3"]
+    assert [row["message_id"] for row in mm7.json("reports", "--kind", "delivery")] == ["m1", "m2"]
+    assert set(KINDS) == set(ReportKind)
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert mm7.json("reports", "--since", later) == []
     assert "Third:User Retrieved" in mm7("reports").out
+
+
+def test_history_is_in_the_order_of_the_reports_own_dates(mm7: Commands) -> None:
+    store = open_store(mm7.store_url)
+    told = [("Retrieved", 2), ("Deferred", 1), ("Expired", 3)]
+    for status, hour in told:
+        store.add_reports([replace(report("m1", status), date=NOW + timedelta(hours=hour))])
+    store.add_reports([replace(report("m1", "Read", kind=ReportKind.READ), date=NOW + timedelta(hours=4))])
+    store.add_reports([replace(report("m1", "Rejected"), recipient="111122", sender="+64 21 999", date=NOW)])
+    store.add_reports([report("m2", "Retrieved")])
+
+    rows = mm7.json("history", "m1")
+    assert [row["mm_status"] for row in rows] == ["Rejected", "Deferred", "Retrieved", "Expired", "Read"]
+    assert [row["kind"] for row in rows] == ["delivery"] * 4 + ["read"]
+    assert list(rows[0])[:5] == ["date", "kind", "recipient", "mm_status", "mm_status_raw"]
+    # Some MMSCs name the handset as the sender.
+    assert [row["mm_status"] for row in mm7.json("history", "m1", "--recipient", "6421999")] == ["Rejected"]
+    assert len(mm7.json("history", "m1", "--recipient", "+64211234567")) == 4
+    assert mm7.json("history", "m3") == []
+    assert "Deferred" in mm7("history", "m1").out
 
 
 def test_batches(mm7: Commands) -> None:

@@ -21,12 +21,13 @@ from airflow_provider_mm7.hooks.delivery import (
     read_store,
     receivers_alive,
 )
-from airflow_provider_mm7.store import open_store
+from airflow_provider_mm7.store import ReportKind, open_store
 from airflow_provider_mm7.store.types import DeliverySummary
 from tests.support.ledger import report, send
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH = Question(batch_id="b1")
+READING = Criteria(wait_for="read")
 FINAL_FAILURES = ("Expired", "Rejected", "Unrecognised", "DeliveryConditionNotMet", "Cancelled", "Replaced")
 AMBIGUOUS = ("Indeterminate", "Forwarded", "UNKNOWN")
 INTERIM = ("Deferred", "Processing")
@@ -42,17 +43,21 @@ def summary(
     other: int = 0,
     changed_at: datetime | None = NOW,
     batch_id: str | None = "b1",
+    suppressed: int = 0,
+    reads: Mapping[tuple[str, str], int] | None = None,
     **more: int,
 ) -> DeliverySummary:
     by_status = {**(by_status or {}), **more}
     accepted = sum(by_status.values()) + unreported
     return DeliverySummary(
         batch_id=batch_id,
-        total=accepted + unsent + other,
+        total=accepted + unsent + other + suppressed,
         accepted=accepted,
         unsent=unsent,
         by_status=dict(by_status),
         changed_at=changed_at,
+        suppressed=suppressed,
+        by_read=dict(reads or {}),
     )
 
 
@@ -172,6 +177,115 @@ def test_the_result_is_json_and_adds_up(by_status: dict[str, int], unreported: i
     assert (result["total"], result["by_status"]) == (known.total, by_status)
 
 
+# --- only sent, or even read
+
+
+@pytest.mark.parametrize(
+    ("known", "ratio", "decision"),
+    [
+        pytest.param(summary(unreported=3), 1.0, Decision.SUCCEED, id="all accepted, reports do not matter"),
+        pytest.param(summary(Expired=3), 1.0, Decision.SUCCEED, id="nor what they say"),
+        pytest.param(summary(unreported=2, unsent=1), 1.0, Decision.WAIT, id="one is being sent"),
+        pytest.param(summary(unreported=2, unsent=1), 0.5, Decision.WAIT, id="until all are settled"),
+        pytest.param(summary(unreported=2, other=1, unsent=1), 1.0, Decision.FAIL, id="one is refused"),
+        pytest.param(summary(unreported=2, other=2), 0.5, Decision.SUCCEED, id="exactly reached"),
+        pytest.param(summary(unreported=2, other=3), 0.5, Decision.FAIL, id="just missed"),
+        pytest.param(summary(unreported=2, suppressed=2), 1.0, Decision.SUCCEED, id="suppressed ones do not count"),
+        pytest.param(summary(other=2), 0.0, Decision.FAIL, id="nothing accepted"),
+        pytest.param(
+            summary(unreported=1, unsent=1, changed_at=None), 1.0, Decision.FAIL, id="nobody sends the rest any more"
+        ),
+        pytest.param(summary(unreported=1, unsent=1, changed_at=None), 0.5, Decision.SUCCEED, id="and it is enough"),
+    ],
+)
+def test_waiting_for_the_submission(known: DeliverySummary, ratio: float, decision: Decision) -> None:
+    assert decide(known, min_delivered_ratio=ratio, wait_for="submitted") is decision
+
+
+@pytest.mark.parametrize(
+    ("known", "ratio", "decision"),
+    [
+        pytest.param(summary(Retrieved=2, reads={("Retrieved", "Read"): 2}), 1.0, Decision.SUCCEED, id="all read"),
+        pytest.param(summary(unreported=2, reads={("", "Read"): 2}), 1.0, Decision.SUCCEED, id="without any report"),
+        pytest.param(summary(Retrieved=2, reads={("Retrieved", "Read"): 1}), 1.0, Decision.WAIT, id="one to come"),
+        pytest.param(summary(Retrieved=2, reads={("Retrieved", "Read"): 1}), 0.5, Decision.SUCCEED, id="reached"),
+        pytest.param(summary(Retrieved=2, reads={("Retrieved", "Deleted"): 1}), 1.0, Decision.FAIL, id="deleted"),
+        pytest.param(
+            summary(Retrieved=2, reads={("Retrieved", "Indeterminate"): 1}), 1.0, Decision.FAIL, id="not known"
+        ),
+        pytest.param(summary(Retrieved=2, reads={("Retrieved", "Deferred"): 1}), 1.0, Decision.WAIT, id="interim"),
+        pytest.param(summary(Retrieved=1, Expired=1), 1.0, Decision.FAIL, id="never arrived"),
+        pytest.param(summary(Retrieved=1, Expired=1), 0.5, Decision.WAIT, id="the other one may be read"),
+        pytest.param(summary(Expired=1, reads={("Expired", "Read"): 1}), 1.0, Decision.SUCCEED, id="read all the same"),
+        pytest.param(summary(Forwarded=1), 1.0, Decision.WAIT, id="forwarded may be read"),
+        pytest.param(summary(unsent=1, Retrieved=1, reads={("Retrieved", "Read"): 1}), 1.0, Decision.WAIT, id="unsent"),
+        pytest.param(summary(unreported=1), 0.0, Decision.SUCCEED, id="ratio 0 wants acceptance only"),
+        pytest.param(summary(other=1), 0.0, Decision.FAIL, id="nothing accepted"),
+    ],
+)
+def test_waiting_for_the_reading(known: DeliverySummary, ratio: float, decision: Decision) -> None:
+    assert decide(known, min_delivered_ratio=ratio, wait_for="read") is decision
+
+
+def test_a_failure_that_the_user_counts_as_delivered_may_be_read() -> None:
+    counted = {"wait_for": "read", "delivered_statuses": ["Retrieved", "Expired"]}
+    assert decide(summary(Retrieved=1, Expired=1), **counted) is Decision.WAIT
+
+
+@given(
+    read=st.integers(0, 3),
+    read_unreached=st.integers(0, 1),
+    deleted=st.integers(0, 3),
+    unreached=st.integers(0, 3),
+    silent=st.integers(0, 3),
+    unsent=st.integers(0, 2),
+    ratio=st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1)),
+)
+def test_the_verdict_on_reading_is_what_every_possible_future_agrees_on(
+    *, read: int, read_unreached: int, deleted: int, unreached: int, silent: int, unsent: int, ratio: float
+) -> None:
+    reads = {("Retrieved", "Read"): read, ("Expired", "Read"): read_unreached, ("", "Deleted"): deleted}
+    known = summary(
+        Retrieved=read, Expired=read_unreached + unreached, unreported=deleted + silent, unsent=unsent, reads=reads
+    )
+    futures = set()
+    for lifted, sent in itertools.product(range(silent + 1), range(unsent + 1)):
+        for seen in range(sent + 1):
+            accepted = known.accepted + sent
+            futures.add(accepted > 0 and (read + read_unreached + lifted + seen) / accepted >= ratio)
+    expected = {frozenset({True}): Decision.SUCCEED, frozenset({False}): Decision.FAIL}.get(
+        frozenset(futures), Decision.WAIT
+    )
+    assert decide(known, min_delivered_ratio=ratio, wait_for="read") is expected
+
+
+def test_read_counts_stand_beside_those_of_the_delivery() -> None:
+    known = summary(
+        Retrieved=3,
+        Expired=1,
+        unreported=2,
+        reads={("Retrieved", "Read"): 2, ("Retrieved", "Deleted"): 1, ("", "Read"): 1},
+    )
+    delivered, read = (judge(BATCH, known, Criteria(wait_for=one), now=NOW).result for one in ("delivered", "read"))
+    assert read == delivered | {"read": 3, "by_read_status": {"Deleted": 1, "Read": 3}}
+    assert (read["delivered"], read["failed"], read["pending"]) == (3, 1, 2)
+    assert judge(BATCH, known, Criteria(wait_for="submitted"), now=NOW).result == delivered
+    assert "3 of 6 accepted messages read, 1 may still be" in judge(BATCH, known, READING, now=NOW).reason
+
+
+@pytest.mark.parametrize("wait_for", ["submitted", "delivered", "read"])
+def test_a_batch_in_which_nobody_wants_messages_leaves_nothing_to_wait_for(wait_for: str) -> None:
+    assert decide(summary(suppressed=3), wait_for=wait_for) is Decision.SUCCEED
+    assert decide(summary(suppressed=2, other=1), wait_for=wait_for) is Decision.FAIL
+    assert decide(summary(suppressed=2, unsent=1), wait_for=wait_for) is Decision.WAIT
+
+
+@pytest.mark.parametrize("wait_for", ["sent", "", None, "Read"])
+def test_there_are_three_things_to_wait_for(wait_for: Any) -> None:
+    with pytest.raises(InputError, match="submitted, delivered, read"):
+        Criteria(wait_for=wait_for)
+
+
 def test_reasons_hold_ids_and_counts_only() -> None:
     numbers = Question(message_ids=("+64211234567", "+64211234568"))
     verdict = judge(numbers, summary(Retrieved=1, Expired=1), Criteria(), now=NOW)
@@ -221,6 +335,20 @@ def test_the_store_answers_every_question(url: str) -> None:
     for question in (mine, all_of_them):
         assert answers[question] == store.delivery_of_messages(question.message_ids)
     assert answers[all_of_them] == summary(Retrieved=2, Expired=1, unreported=2, changed_at=None, batch_id=None)
+
+
+def test_the_store_tells_what_was_read_and_who_wants_no_messages(url: str) -> None:
+    store = open_store(url)
+    batch_id, messages = send(store, "k", accepted=3, suppressed=2)
+    report(store, messages[:1], "Retrieved")
+    report(store, messages[:2], "Read", kind=ReportKind.READ)
+    batch, some = Question(batch_id=batch_id), Question(message_ids=tuple(messages))
+    answers = read_store(url, [batch, some])
+
+    reads = {("Retrieved", "Read"): 1, ("", "Read"): 1}
+    expected = summary(Retrieved=1, unreported=2, suppressed=2, reads=reads, changed_at=None, batch_id=batch_id)
+    assert answers[batch] == expected
+    assert answers[some] == summary(Retrieved=1, unreported=2, reads=reads, changed_at=None, batch_id=None)
 
 
 def test_a_message_to_several_recipients_counts_for_each(url: str) -> None:

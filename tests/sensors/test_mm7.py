@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from structlog.testing import capture_logs
 
 from airflow_provider_mm7.exceptions import InputError, StoreUnavailable
+from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
-from airflow_provider_mm7.store import DeliverySummary, Store, open_store
+from airflow_provider_mm7.store import DeliverySummary, Origin, ReportKind, Store, open_store
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
 from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
 from tests.support.ledger import report, send
@@ -169,6 +171,39 @@ def test_messages_are_waited_for_by_id(store: Store, ti: TaskInstance) -> None:
     assert execute(sensor(task_id="one", message_ids="m1"), ti)["delivered"] == 1
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_it_waits_as_far_as_it_is_told(store: Store, ti: TaskInstance, deferrable: bool) -> None:
+    batch_id, messages = send(store, "k", accepted=2, refused=1)
+    asked: dict[str, Any] = {"batch_id": batch_id, "deferrable": deferrable}
+    assert execute(sensor(task_id="sent", wait_for="submitted", min_delivered_ratio=0.6, **asked), ti)["accepted"] == 2
+    with pytest.raises(AirflowFailException, match="2 of 3 messages accepted"):
+        execute(sensor(task_id="all", wait_for="submitted", **asked), ti)
+    report(store, messages, "Read", kind=ReportKind.READ)
+    result = execute(sensor(task_id="read", wait_for="read", **asked), ti)
+    assert (result["read"], result["by_read_status"], result["delivered"]) == (2, {"Read": 2}, 0)
+    waiting = sensor(task_id="delivered", batch_id=batch_id, deferrable=True)
+    assert deferral_of(waiting, ti).trigger.serialize()[1]["wait_for"] == "delivered"
+    with pytest.raises(InputError, match="wait_for"):
+        sensor(task_id="wrong", wait_for="seen", batch_id=batch_id)
+
+
+@pytest.mark.parametrize("asks", [None, False, True])
+def test_read_replies_that_nobody_asked_for_are_warned_of(
+    store: Store, ti: TaskInstance, dag: DAG, asks: bool | None
+) -> None:
+    SendMMSOperator(task_id="send", to=["+64211234567"], read_reply=asks)
+    origin = Origin(dag_id="dag", run_id="r", task_id="send", map_index=-1)
+    store.open_batch("mine", conn_id="mm7_default", origin=origin)
+    store.open_batch("others", conn_id="mm7_default", origin=replace(origin, dag_id="other"))
+    for key, wait_for in (("mine", "read"), ("mine", "delivered"), ("others", "read")):
+        batch_id, _ = send(store, key, accepted=1)
+        waiting = sensor(task_id=f"{key}_{wait_for}", batch_id=batch_id, wait_for=wait_for, deferrable=True)
+        with capture_logs() as logged:
+            deferral_of(waiting, ti)
+        warned = [line for line in logged if "read_reply=True" in line["event"]]
+        assert len(warned) == (key == "mine" and wait_for == "read" and not asks)
+
+
 @pytest.mark.parametrize(("soft_fail", "error"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
 def test_poking_it_times_out(store: Store, ti: TaskInstance, soft_fail: bool, error: type[Exception]) -> None:
     batch_id, _ = send(store, "k", accepted=1)
@@ -200,6 +235,7 @@ def test_it_defers_with_its_parameters(store: Store, ti: TaskInstance) -> None:
         "message_ids": [],
         "delivered_statuses": ["Retrieved"],
         "min_delivered_ratio": 0.5,
+        "wait_for": "delivered",
         "poll_interval_s": 7.0,
         "skip_on_failure": True,
         "resume_on": [],

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store import Store
-from airflow_provider_mm7.store.tables import batch_count, metadata, submission
+from airflow_provider_mm7.store.tables import batch_count, metadata, read_count, report, submission
 from tests.support.postgres_server import Postgres
 
 START = datetime(2026, 1, 20, 9, 30, 47, tzinfo=UTC)
@@ -84,6 +84,7 @@ def store(migrated_url: str, clock: Clock) -> Iterator[Store]:
     store = Store(migrated_url, clock=clock)
     yield store
     assert counted(store) == kept(store)
+    assert reads_counted(store) == reads_kept(store)
     store.close()
 
 
@@ -99,3 +100,22 @@ def kept(store: Store) -> dict[tuple[str, str, str], int]:
     query = sa.select(batch_count)
     rows = store._db.read(lambda connection: connection.execute(query).all())
     return {(row.batch_id, row.state, row.delivery): row.n for row in rows if row.n}
+
+
+def reads_counted(store: Store) -> dict[tuple[str, str, str], int]:
+    """Count the submissions that a read reply speaks of."""
+    same = (report.c.message_id == submission.c.message_id) & (report.c.recipient_key == submission.c.recipient_key)
+    columns = (submission.c.batch_id, submission.c.delivery, report.c.mm_status)
+    query = (
+        sa.select(*columns, sa.func.count())
+        .select_from(submission.join(report, same))
+        .where(report.c.kind == "read", report.c.batch_id.is_not(None))
+        .group_by(*columns)
+    )
+    return store._db.read(lambda connection: {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)})
+
+
+def reads_kept(store: Store) -> dict[tuple[str, str, str], int]:
+    """Read the counts that are kept beside them."""
+    rows = store._db.read(lambda connection: connection.execute(sa.select(read_count)).all())
+    return {(row.batch_id, row.delivery, row.read_status): row.n for row in rows if row.n}

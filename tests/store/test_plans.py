@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import NewSubmission, Store
+from airflow_provider_mm7.store import NewSubmission, ReportKind, Store
 from tests.store.make import claim, numbers, report, settled
 
 
@@ -21,6 +21,7 @@ def filled(store: Store) -> Store:
         items = claim(store, batch, 12)
         store.settle(batch.batch_id, settled(items[:10]))
         store.add_reports([report(f"m-{item.recipient}") for item in items[:8]])
+        store.add_reports([report(f"m-{item.recipient}", "Read", kind=ReportKind.READ) for item in items[:4]])
     return store
 
 
@@ -60,7 +61,7 @@ def scans(plan: str) -> list[str]:
 
 
 #: Tables of few rows: a planner may read them whole.
-FEW = {"mm7_owner", "mm7_batch", "mm7_batch_count"}
+FEW = {"mm7_owner", "mm7_batch", "mm7_batch_count", "mm7_read_count"}
 
 
 def ids(store: Store) -> list[str]:
@@ -99,11 +100,12 @@ def test_a_poll_of_many_batches_is_one_query_of_few_rows(filled: Store) -> None:
     assert "mm7_report" not in poll[0]
     with filled._db.engine.connect() as connection:
         rows = connection.exec_driver_sql(*poll).all()  # type: ignore[arg-type]
-    # planned, sending, accepted, accepted and delivered: however many submissions there are.
+    # planned, sending, accepted, accepted and delivered, and read: however many submissions there are.
     assert len(rows) <= 5 * len(wanted)
     if filled.dialect == "sqlite":
         plan = plan_of(filled, *poll)
         assert "SEARCH mm7_batch_count USING INDEX" in plan
+        assert "SEARCH mm7_read_count USING INDEX" in plan
         assert not [line for line in plan.splitlines() if line.startswith("SCAN")]
 
 
@@ -116,7 +118,8 @@ def test_a_poll_on_postgres_uses_the_index_among_many_batches(postgres_store: St
                                     updated_at)
             SELECT 'b' || n, 0, n, n, 'planned', 0, now(), '', now() FROM generate_series(1, 5000) n;
         INSERT INTO mm7_batch_count SELECT 'b' || n, 'planned', '', 1 FROM generate_series(1, 5000) n;
-        ANALYZE mm7_batch; ANALYZE mm7_batch_count;
+        INSERT INTO mm7_read_count SELECT 'b' || n, '', 'Read', 1 FROM generate_series(1, 5000) n;
+        ANALYZE mm7_batch; ANALYZE mm7_batch_count; ANALYZE mm7_read_count;
     """
     with postgres_store._db.engine.begin() as connection:
         for statement in fill.split(";")[:-1]:
@@ -125,3 +128,4 @@ def test_a_poll_on_postgres_uses_the_index_among_many_batches(postgres_store: St
     plan = plan_of(postgres_store, *poll, as_it_is=True)
     assert "Seq Scan" not in plan
     assert "pk_mm7_batch_count" in plan
+    assert "pk_mm7_read_count" in plan

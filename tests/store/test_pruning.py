@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import NewSubmission, PruneCounts, State, Store
+from airflow_provider_mm7.store import NewSubmission, PruneCounts, ReportKind, State, Store
 from airflow_provider_mm7.store.tables import metadata
 from tests.store.conftest import START, Clock
 from tests.store.make import accepted, claim, planned, report, settled
@@ -26,6 +26,7 @@ def test_old_things_go_and_new_ones_stay(store: Store, clock: Clock) -> None:
     _, items = accepted(store, 2, key="old")
     store.add_reports([report(str(item.message_id)) for item in items])
     store.add_reports([report(str(items[0].message_id), "Deferred"), report("orphan", recipient="1")])
+    store.add_reports([report(str(item.message_id), "Read", kind=ReportKind.READ) for item in items])
     store.add_inbound([MESSAGE])
     store.keep_aside("c", None, b"", "x")
     store.heartbeat("receiver", "a", 1)
@@ -36,7 +37,7 @@ def test_old_things_go_and_new_ones_stay(store: Store, clock: Clock) -> None:
     new, _ = accepted(store, 1, key="new")
     store.add_reports([report("orphan", recipient="2")])
     assert store.prune(LATER) == PruneCounts(
-        batches=1, submissions=2, reports=3, report_events=3, inbound=1, kept_aside=1, components=1
+        batches=1, submissions=2, reports=5, report_events=5, inbound=1, kept_aside=1, components=1
     )
     assert [batch.batch_id for batch in store.list_batches()] == [new.batch_id]
     assert rows(store) == {

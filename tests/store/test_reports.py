@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError
-from airflow_provider_mm7.store import DeliverySummary, NewSubmission, ReportKind, State, Store
+from airflow_provider_mm7.store import DeliverySummary, NewReport, NewSubmission, ReportKind, State, Store
 from tests.store.conftest import START, Clock
 from tests.store.make import accepted, claim, numbers, planned, report, settled
 
@@ -115,6 +116,78 @@ class TestEffective:
         assert delivery(store, batch.batch_id) == {"Retrieved": 1}
         assert [row.kind for row in store.reports(batch_id=batch.batch_id)] == [ReportKind.READ, ReportKind.DELIVERY]
         assert len(store.reports(kind=ReportKind.READ)) == 1
+
+
+def reads(store: Store, batch_id: str) -> dict[tuple[str, str], int]:
+    return store.delivery_of_batches([batch_id])[batch_id].by_read
+
+
+def reply(message_id: str | None, status: str = "Read", **told: Any) -> NewReport:
+    return report(str(message_id), status, kind=ReportKind.READ, **told)
+
+
+class TestReadReplies:
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_what_was_read_once_stays_read(self, store: Store, order: tuple[int, ...]) -> None:
+        batch, (item,) = accepted(store)
+        told = [
+            reply(item.message_id, date=at(2)),
+            reply(item.message_id, "Deleted", date=at(9)),
+            reply(item.message_id, date=at(5)),
+            reply(item.message_id, "Indeterminate", date=at(1)),
+        ]
+        for n in order:
+            store.add_reports([told[n], told[n]])
+        assert reads(store, batch.batch_id) == {("", "Read"): 1}
+        (row,) = store.reports(kind=ReportKind.READ)
+        assert (row.mm_status, row.date) == ("Read", at(5)), "the last time that it was read"
+        assert [one.date for one in store.report_history(str(item.message_id))] == [at(1), at(2), at(5), at(9)]
+        assert store.submissions(batch.batch_id)[0].read == "Read"
+
+    def test_of_what_was_not_read_the_newest_counts(self, store: Store) -> None:
+        batch, (item,) = accepted(store)
+        for status, minute in (("Deleted", 5), ("Indeterminate", 1)):
+            store.add_reports([reply(item.message_id, status, date=at(minute))])
+        assert reads(store, batch.batch_id) == {("", "Deleted"): 1}
+
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_they_are_counted_by_what_became_of_the_delivery(self, store: Store, order: tuple[int, ...]) -> None:
+        batch, items = accepted(store, 3)
+        told = [
+            report(str(items[0].message_id), "Deferred", date=at(0)),
+            report(str(items[0].message_id), "Retrieved", date=at(1)),
+            reply(items[0].message_id, date=at(2)),
+            reply(items[1].message_id, "Deleted", date=at(2)),
+        ]
+        for n in order:
+            store.add_reports([told[n]])
+        assert reads(store, batch.batch_id) == {("Retrieved", "Read"): 1, ("", "Deleted"): 1}
+        assert [item.read for item in store.submissions(batch.batch_id)] == ["Read", "Deleted", None]
+
+    def test_before_the_acceptance_and_with_the_names_reversed(self, store: Store) -> None:
+        batch = planned(store, 2)
+        one, two = numbers(2)
+        store.add_reports([reply("m-1", recipient="111122", sender=one), report("m-1", recipient="111122", sender=one)])
+        store.add_reports([reply("m-1", recipient=two, sender="111122")])
+        assert reads(store, batch.batch_id) == {}
+        store.settle(batch.batch_id, settled(claim(store, batch, group=2), message_id="m-1"))
+        assert reads(store, batch.batch_id) == {("Retrieved", "Read"): 1, ("", "Read"): 1}
+        store.add_reports([reply("m-1", "Deleted", recipient="111122", sender=two, date=at(0))])
+        assert reads(store, batch.batch_id) == {("Retrieved", "Read"): 1, ("", "Read"): 1}
+
+    def test_all_in_one_group(self, store: Store) -> None:
+        batch, items = accepted(store, 300)
+        group = [reply(item.message_id) for item in items] + [report(str(item.message_id)) for item in items]
+        assert store.add_reports(group + group) == [True] * 600 + [False] * 600
+        assert reads(store, batch.batch_id) == {("Retrieved", "Read"): 300}
+
+    def test_of_messages_that_are_asked_for_by_id(self, store: Store) -> None:
+        _, items = accepted(store, 2)
+        store.add_reports([reply(items[0].message_id), report(str(items[0].message_id))])
+        store.add_reports([reply("elsewhere", recipient=number) for number in numbers(2)])
+        summary = store.delivery_of_messages([str(items[0].message_id), str(items[1].message_id), "elsewhere"])
+        assert summary.by_read == {("Retrieved", "Read"): 1, ("", "Read"): 2}
+        assert (summary.accepted, summary.by_status) == (4, {"Retrieved": 1})
 
 
 class TestMatching:
@@ -321,7 +394,12 @@ class TestAsking:
         )
         found = store.delivery_of_messages(["elsewhere", "several", "shared", "silent", "silent"])
         assert found == DeliverySummary(
-            batch_id=None, total=6, accepted=6, unsent=0, by_status={"Retrieved": 3, "Rejected": 1}
+            batch_id=None,
+            total=6,
+            accepted=6,
+            unsent=0,
+            by_status={"Retrieved": 3, "Rejected": 1},
+            by_read={("Retrieved", "Read"): 1},
         )
         assert store.delivery_of_messages([]).total == 0
 

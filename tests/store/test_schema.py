@@ -192,6 +192,31 @@ def migrate_to(store: Store, revision: str) -> None:
         command.upgrade(config, revision)
 
 
+def test_read_replies_from_before_they_were_counted_are_counted(store_url: str) -> None:
+    """Migration 0002 again; a reply that nothing of ours was sent for counts nowhere."""
+    store = Store(store_url)
+    migrate_to(store, "0001")
+    now = datetime(2026, 1, 20)  # noqa: DTZ001 - as the column of SQLite keeps it
+    sent = {"batch_id": "b1", "row_no": 0, "state": "accepted", "attempts": 1, "not_before": now, "updated_at": now}
+    told = {"kind": "read", "conn_id": "c", "sender_key": "", "received_at": now}
+    with store._db.engine.begin() as connection:
+        old = sa.MetaData()
+        old.reflect(connection, only=["mm7_batch", "mm7_submission", "mm7_report"])
+        connection.execute(old.tables["mm7_batch"].insert().values(batch_id="b1", key="k", conn_id="c", created_at=now))
+        for n, delivery in enumerate(["Retrieved", "", ""]):
+            who = {"recipient": f"{n}", "recipient_key": f"{n}", "message_id": "m1"}
+            connection.execute(old.tables["mm7_submission"].insert().values(**sent, **who, delivery=delivery))
+            if n < 2:
+                reply = {**told, **who, "mm_status": "Read", "batch_id": "b1"}
+                connection.execute(old.tables["mm7_report"].insert().values(**reply))
+        other = {**told, "message_id": "m2", "recipient_key": "0", "mm_status": "Read"}
+        connection.execute(old.tables["mm7_report"].insert().values(**other))
+    store.upgrade()
+    assert store.delivery_of_batches(["b1"])["b1"].by_read == {("Retrieved", "Read"): 1, ("", "Read"): 1}
+    assert [one.read for one in store.submissions("b1")] == ["Read", "Read", None]
+    store.close()
+
+
 def test_messages_from_before_filters_can_be_filtered(store_url: str) -> None:
     """Migration 0002 makes of old rows what the store makes of new ones."""
     store = Store(store_url)

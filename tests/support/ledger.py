@@ -21,6 +21,7 @@ def send(
     accepted: int = 0,
     refused: int = 0,
     retry: int = 0,
+    suppressed: int = 0,
     planned: int = 0,
     one_message: bool = False,
 ) -> tuple[str, list[str]]:
@@ -30,9 +31,10 @@ def send(
     :return: its id, and the MessageIDs of what was accepted.
     """
     batch_id = store.open_batch(key, conn_id="mm7_default").batch_id
-    total = accepted + refused + retry + planned
+    total = accepted + refused + retry + suppressed + planned
     store.plan(batch_id, [NewSubmission(recipient=f"+6421{number:07}") for number in range(total)])
     states = [State.ACCEPTED] * accepted + [State.REFUSED] * refused + [State.RETRY] * retry
+    states += [State.SUPPRESSED] * suppressed
     claimed = store.claim(
         batch_id, SENDER, limit=max(len(states), 1), lease_s=60, transaction_id=lambda: f"t{next(_numbers)}"
     )
@@ -50,12 +52,19 @@ def send(
     return batch_id, message_ids
 
 
-def report(store: Store, message_ids: Sequence[str], status: str, *, after_s: int = 0) -> None:
-    """Receive a delivery report on each message."""
+def report(
+    store: Store,
+    message_ids: Sequence[str],
+    status: str,
+    *,
+    after_s: int = 0,
+    kind: ReportKind = ReportKind.DELIVERY,
+) -> None:
+    """Receive a delivery report, or read reply, on each message."""
     store.add_reports(
         [
             NewReport(
-                kind=ReportKind.DELIVERY,
+                kind=kind,
                 conn_id="mm7_default",
                 message_id=message_id,
                 recipient=None,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_mm7.exceptions import InputError, StoreNotShared, StoreUnavailable
-from airflow_provider_mm7.store import DeliverySummary, Store, open_store
+from airflow_provider_mm7.store import DeliverySummary, ReportKind, Store, open_store
 from airflow_provider_mm7.triggers import poll
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
 from tests.support.ledger import report, send
@@ -63,6 +63,14 @@ async def test_it_ends_the_task_when_the_last_report_arrives(store: Store) -> No
     assert isinstance(event, TaskSuccessEvent)
     assert event.xcoms == {"return_value": expected}
     assert [(one.kind, one.pid) for one in store.components()] == [("trigger", os.getpid())]
+
+
+@pytest.mark.parametrize(("wait_for", "kind"), [("submitted", TaskSuccessEvent), ("read", TaskFailedEvent)])
+async def test_it_waits_as_far_as_it_is_told(store: Store, wait_for: str, kind: type[TriggerEvent]) -> None:
+    batch_id, messages = send(store, "k", accepted=2)
+    report(store, messages[:1], "Deleted", kind=ReportKind.READ)
+    event = await fired(trigger(batch_id=batch_id, wait_for=wait_for))
+    assert type(event) is kind
 
 
 async def test_a_heartbeat_that_fails_does_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +206,7 @@ async def test_a_store_that_other_machines_cannot_see_is_refused(store: Store, m
             "message_ids": ("m1", "m2"),
             "delivered_statuses": ("retrieved", "FORWARDED"),
             "min_delivered_ratio": 0.25,
+            "wait_for": "read",
             "poll_interval_s": 5,
             "skip_on_failure": True,
             "resume_on": ("fail", "succeed"),
@@ -217,6 +226,7 @@ def test_it_survives_serialisation_as_json_primitives(arguments: dict[str, Any])
             "message_ids": ["m1", "m2"],
             "delivered_statuses": ["Retrieved", "Forwarded"],
             "min_delivered_ratio": 0.25,
+            "wait_for": "read",
             "poll_interval_s": 5,
             "skip_on_failure": True,
             "resume_on": ["fail", "succeed"],

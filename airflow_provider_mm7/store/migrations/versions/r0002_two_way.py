@@ -50,30 +50,46 @@ def upgrade() -> None:
         sa.Column("change_no", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("scope", name="pk_mm7_opt_out_clock"),
     )
-    op.create_table(
-        "mm7_read_count",
-        _text("batch_id"),
-        _text("mm_status"),
-        sa.Column("n", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("batch_id", "mm_status", name="pk_mm7_read_count"),
-        sa.ForeignKeyConstraint(["batch_id"], ["mm7_batch.batch_id"], name="fk_mm7_read_count_batch_id"),
-    )
-    # Read replies that came before this table did.
-    op.execute(
-        "INSERT INTO mm7_read_count (batch_id, mm_status, n) SELECT batch_id, mm_status, count(*) FROM mm7_report "
-        "WHERE kind = 'read' AND batch_id IS NOT NULL GROUP BY batch_id, mm_status"
-    )
+    _reads()
 
 
 def downgrade() -> None:
     for name in ("mm7_read_count", "mm7_opt_out_clock", "mm7_opt_out", "mm7_inbound_cursor", "mm7_inbound_claim"):
         op.drop_table(name)
+    op.drop_column("mm7_submission", "read_status")
     op.drop_index("ix_mm7_inbound_sender_key_id", "mm7_inbound")
     op.drop_index("ix_mm7_inbound_linked_id_id", "mm7_inbound")
     op.create_index("ix_mm7_inbound_linked_id", "mm7_inbound", ["linked_id"])
     with op.batch_alter_table("mm7_inbound", table_kwargs={"sqlite_autoincrement": True}) as table:
         for column in ("media_count", "keyword", "recipient_keys", "sender_key"):
             table.drop_column(column)
+
+
+def _reads() -> None:
+    op.add_column("mm7_submission", sa.Column("read_status", sa.Text(), nullable=True))
+    op.create_table(
+        "mm7_read_count",
+        _text("batch_id"),
+        _text("delivery"),
+        _text("read_status"),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id", "delivery", "read_status", name="pk_mm7_read_count"),
+        sa.ForeignKeyConstraint(["batch_id"], ["mm7_batch.batch_id"], name="fk_mm7_read_count_batch_id"),
+    )
+    # Read replies that came before this table did.
+    replies = (
+        "mm7_report WHERE mm7_report.kind = 'read' AND mm7_report.batch_id IS NOT NULL "
+        "AND mm7_report.message_id = mm7_submission.message_id "
+        "AND mm7_report.recipient_key = mm7_submission.recipient_key"
+    )
+    op.execute(
+        f"UPDATE mm7_submission SET read_status = (SELECT mm_status FROM {replies}) "  # noqa: S608 - our own text
+        f"WHERE message_id IS NOT NULL AND EXISTS (SELECT 1 FROM {replies})"
+    )
+    op.execute(
+        "INSERT INTO mm7_read_count (batch_id, delivery, read_status, n) SELECT batch_id, delivery, read_status, "
+        "count(*) FROM mm7_submission WHERE read_status IS NOT NULL GROUP BY batch_id, delivery, read_status"
+    )
 
 
 def _inbound() -> None:
