@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from lxml import etree
 
 from airflow_provider_mm7.protocol import (
     Address,
@@ -21,6 +25,9 @@ from airflow_provider_mm7.store import open_store
 from tests.e2e.dags.sending import POLL_S
 from tests.support.sandbox import wait_for
 from tests.support.stage import Stage
+
+#: What the vendor's page prints, byte for byte.
+VENDOR = Path(__file__).parents[1] / "protocol" / "vendor"
 
 #: Seconds for one look at the store and for writing the task's end, on two busy cores.
 LOOK_S = 3.0
@@ -113,6 +120,68 @@ def test_report_is_acknowledged_with_its_transaction(stage: Stage) -> None:
     assert envelope.message.status.status_code == 1000
     assert envelope.transaction_id == "tx-e2e"
     assert len(open_store(stage.ledger_url).reports(message_id="not-ours-1")) == 1
+
+
+def structure(element: Any) -> list[Any]:
+    """Names with their namespaces, attributes, and children in their order; of texts only those that are the same."""
+    texts = () if element.tag.endswith(("}StatusText", "}TransactionID")) else ((element.text or "").strip(),)
+    return [element.tag, dict(element.attrib), *texts, [structure(child) for child in element]]
+
+
+def texts(tree: Any, name: str) -> list[str]:
+    return [element.text for element in tree.iter("{*}" + name)]
+
+
+def texts_as_printed(body: bytes, name: str) -> list[str]:
+    """The same of what is not well-formed."""
+    return re.findall(f"<{name}[^>]*>([^<]*)</{name}>", body.decode())
+
+
+@pytest.mark.parametrize("content_type", ["text/xml", 'text/xml; charset="utf-8"'])
+@pytest.mark.parametrize("name", ["deliver", "delivery_report"])
+def test_the_vendor_pages_callbacks_exactly_as_printed(stage: Stage, name: str, content_type: str) -> None:
+    """Stored, and answered as the page prints the answer; a repeat is answered in the same way and stored once."""
+    store = open_store(stage.ledger_url)
+    body = (VENDOR / f"{name}_req.xml").read_bytes()
+    printed = etree.fromstring((VENDOR / f"{name}_rsp.xml").read_bytes())
+    for _ in range(2):
+        answer = requests.post(
+            stage.callback_url,
+            data=body,
+            headers={"Content-Type": content_type, "SOAPAction": '""'},
+            auth=(stage.callback_login, stage.callback_password),
+            timeout=20,
+        )
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, 'text/xml; charset="utf-8"')
+        answered = etree.fromstring(answer.content)
+        assert structure(answered) == structure(printed)
+        assert texts(answered, "TransactionID") == texts_as_printed(body, "TransactionID")
+    if name == "delivery_report":
+        (told,) = store.report_history("369500617770864640")
+        assert (told.recipient, told.sender, told.mm_status) == ("16175550123", "111122", "Retrieved")
+        assert (told.status_text, told.date) == ("Success", datetime(2015, 3, 16, 14, 3, 51, 749000, tzinfo=UTC))
+        return
+    (message,) = [one.message for one in store.inbound() if one.message.linked_id == "1000001"]
+    assert (message.sender, message.recipients, message.priority) == ("1617423433", ("111122",), "Normal")
+    assert (message.date, message.parts) == (datetime(2014, 4, 14, 16, 15, 23, 414000, tzinfo=UTC), ())
+
+
+def test_read_replies_are_waited_for(stage: Stage) -> None:
+    number = "+15005965100"  # accepted, and no report before we say so
+    run_id = stage.airflow.trigger("e2e_read", {"to": [number]})
+    stage.airflow.wait_task("e2e_read", run_id, "seen", ["deferred"], 120)
+    (received,) = stage.sandbox.accepted_for(number)
+    told = {"message_id": received["message_id"], "recipient": number}
+    stage.sandbox.ask("POST", "/report", {**told, "mm_status": "Retrieved"})
+    stage.sandbox.ask("POST", "/report", {**told, "mm_status": "Read", "read_reply": True, "swapped": True})
+    stage.airflow.wait_run("e2e_read", run_id, 60)
+
+    seen = stage.airflow.xcom("e2e_read", run_id, "seen")
+    assert (seen["delivered"], seen["read"], seen["by_read_status"]) == (1, 1, {"Read": 1})
+    assert stage.airflow.xcom("e2e_read", run_id, "sent")["accepted"] == 1
+    printed = stage.airflow.cli("mm7", "history", received["message_id"], "-o", "json")
+    history = json.loads(printed[printed.index("[") :])
+    assert [(row["kind"], row["mm_status"]) for row in history] == [("delivery", "Retrieved"), ("read", "Read")]
 
 
 def test_connection_made_in_the_ui(stage: Stage) -> None:

@@ -42,3 +42,15 @@ with DAG("e2e_wait", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC),
         poke_interval=POLL_S,
         timeout=300,
     )
+
+with DAG("e2e_read", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params=PARAMS):
+    batch_id = send(read_reply=True).output["batch_id"]  # type: ignore[index]  # Airflow annotates the base class
+    for wait_for, task_id in (("submitted", "sent"), ("read", "seen")):
+        DeliveryReportSensor(
+            task_id=task_id,
+            batch_id=batch_id,
+            wait_for=wait_for,
+            deferrable=True,
+            poke_interval=POLL_S,
+            timeout=300,
+        )
