@@ -1,4 +1,4 @@
-"""What holds for an MMSC whose connection says nothing else. Beside the rooms, since both ends of the house read it."""
+"""What holds where a connection or a DAG says nothing else. Beside the rooms, since both ends of the house read it."""
 
 from __future__ import annotations
 
@@ -12,3 +12,14 @@ READ_TIMEOUT_S: Final = 60.0
 MAX_CONNECTIONS: Final = 16
 #: Bytes of a whole encoded message; carriers' practical limits run from 300 KB to 1.2 MB.
 MAX_MESSAGE_BYTES: Final = 1_048_576
+
+#: Consumer of messages from handsets, for a DAG that names none.
+INBOUND_CONSUMER: Final = "default"
+#: Messages of one claim. A picture message has about 300 kB: such a lot is handled in minutes.
+INBOUND_LIMIT: Final = 100
+#: Seconds until messages of a worker that died are handed out again; renewed three times in that time.
+INBOUND_LEASE_S: Final = 120.0
+#: Seconds between two looks for new messages: people who sent one wait for an answer.
+INBOUND_POLL_S: Final = 5.0
+#: Seconds until an event is repeated while messages wait: a DAG run takes up to a minute to begin.
+INBOUND_REFIRE_S: Final = 60.0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,8 +15,10 @@ from typing import Any, Self, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_mm7 import protocol
+from airflow_provider_mm7.defaults import INBOUND_CONSUMER, INBOUND_LEASE_S, INBOUND_LIMIT
 from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, PermanentStatusError, RetryableStatusError
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_mm7.hooks.inbox import ClaimedMessages, claimed, current_holder
 from airflow_provider_mm7.hooks.masking import mask_secrets
 from airflow_provider_mm7.protocol import (
     CancelReq,
@@ -32,6 +36,7 @@ from airflow_provider_mm7.protocol import (
     Verdict,
 )
 from airflow_provider_mm7.sending.outcome import find_status
+from airflow_provider_mm7.store import InboundFilter
 from airflow_provider_mm7.transport import MMSCClient, probe
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -132,6 +137,57 @@ class MM7Hook(BaseHook):
         if request.service_code is None:
             request = replace(request, service_code=self.settings.service_code)
         return self._call(request, content, ReplaceRsp)
+
+    def claim_inbound(
+        self,
+        *,
+        consumer: str = INBOUND_CONSUMER,
+        limit: int = INBOUND_LIMIT,
+        short_code: str | None = None,
+        sender: str | None = None,
+        keyword: str | None = None,
+        has_media: bool | None = None,
+        linked_id: str | None = None,
+        since: datetime | None = None,
+        lease_s: float = INBOUND_LEASE_S,
+        aws_conn_id: str | None = "aws_default",
+    ) -> AbstractContextManager[ClaimedMessages]:
+        """Take messages from handsets that came in on this connection, for the time of a ``with`` block.
+
+        ::
+
+            with MM7Hook("mm7_default").claim_inbound(consumer="inbox") as messages:
+                for message in messages:
+                    ...
+
+        When the block ends, they are acknowledged: this consumer never gets them again. When it raises, they are given
+        back: whoever claims next gets them. When the worker dies, they are handed out again after the lease, or at once
+        to the next try of the same task. So each is handled at least once, and once when nothing fails: make effects
+        repeatable by the message's id.
+
+        :param consumer: whoever handles them, the same in every run. Each consumer gets every message.
+        :param limit: at most so many; the block gets none when nothing waits.
+        :param short_code: only those sent to this number.
+        :param sender: only those from this number.
+        :param keyword: only those whose text begins with this word, in upper or lower case.
+        :param has_media: only those with, or without, a picture, sound or film.
+        :param linked_id: only answers to the message of this MessageID.
+        :param since: only those received at this time or later (aware).
+        :param lease_s: seconds after which the messages of a dead worker are handed out again. Renewed by a thread.
+        :param aws_conn_id: connection through which ``messages.read(media)`` reads ``s3://`` media.
+        :raises InputError: a parameter cannot be used.
+        :raises StoreError: the store cannot be used.
+        """
+        wanted = InboundFilter(
+            conn_id=self.mm7_conn_id,
+            short_code=short_code,
+            sender=sender,
+            keyword=keyword,
+            has_media=has_media,
+            linked_id=linked_id,
+            since=since,
+        )
+        return claimed(consumer, wanted, holder=current_holder(), limit=limit, lease_s=lease_s, aws_conn_id=aws_conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Reach the MMSC with the credentials and send nothing to anyone.

@@ -23,9 +23,12 @@ from airflow_provider_mm7.hooks.delivery import (
 )
 from airflow_provider_mm7.hooks.presence import say_alive
 from airflow_provider_mm7.triggers import poll
+from airflow_provider_mm7.triggers.inbound import InboundMMSTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_mm7.store.types import DeliverySummary
+
+__all__ = ["DeliveryReportTrigger", "InboundMMSTrigger"]
 
 
 class DeliveryReportTrigger(BaseTrigger):

@@ -154,8 +154,8 @@ async def test_the_last_that_leaves_ends_the_poll() -> None:
     before = asyncio.all_tasks()
     with poll.joined("sqlite:///a.db", asked, batch(1), 60):
         with poll.joined("sqlite:///a.db", asked, batch(2), 60):
-            assert set(poll._polls) == {"sqlite:///a.db"}
-        assert set(poll._polls) == {"sqlite:///a.db"}
+            assert set(poll._polls) == {("sqlite:///a.db", Question)}
+        assert set(poll._polls) == {("sqlite:///a.db", Question)}
         (task,) = asyncio.all_tasks() - before
     assert not poll._polls
     with contextlib.suppress(asyncio.CancelledError):
@@ -174,8 +174,25 @@ async def test_each_store_has_its_own_poll_and_errors() -> None:
         with pytest.raises(StoreNotMigrated, match=r"b\.db is old"):
             await asyncio.wait_for(ill.answer(), PATIENCE_S)
         assert await asyncio.wait_for(well.answer(), PATIENCE_S) == SUMMARY
-        assert set(poll._polls) == {"sqlite:///a.db"}
+        assert set(poll._polls) == {("sqlite:///a.db", Question)}
         assert (good.questions[0], bad.questions) == ({batch(1)}, [{batch(2)}])
+
+
+async def test_each_kind_of_question_has_its_own_poll_and_errors() -> None:
+    deliveries, other = Asked(), itertools.count(17)
+
+    def count(questions: Collection[str]) -> dict[str, int]:
+        return {question: next(other) for question in questions}
+
+    deliveries.errors = iter([StoreNotMigrated("old")])
+    with (
+        poll.joined("sqlite:///a.db", deliveries, batch(1), 0.1) as ill,
+        poll.joined("sqlite:///a.db", count, "how many", 0.1) as well,
+    ):
+        with pytest.raises(StoreNotMigrated):
+            await asyncio.wait_for(ill.answer(), PATIENCE_S)
+        assert await asyncio.wait_for(well.answer(), PATIENCE_S) >= 17
+    assert not poll._polls
 
 
 async def test_a_cancelled_trigger_leaves_and_the_others_go_on() -> None:
@@ -304,14 +321,14 @@ async def test_a_loop_that_was_dropped_does_not_take_its_poll_along() -> None:
     dropped = asyncio.new_event_loop()
     stack = contextlib.ExitStack()
 
-    async def join() -> Watch:
+    async def join() -> Watch[Question, DeliverySummary | None]:
         return stack.enter_context(poll.joined("sqlite:///a.db", asked, batch(1), 3600))
 
     await asyncio.to_thread(dropped.run_until_complete, join())
     with poll.joined("sqlite:///a.db", asked, batch(2), 0.1) as watch:
         assert await asyncio.wait_for(watch.answer(), PATIENCE_S) == SUMMARY
         stack.close()
-        assert set(poll._polls) == {"sqlite:///a.db"}
+        assert set(poll._polls) == {("sqlite:///a.db", Question)}
     for task in asyncio.all_tasks(dropped):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.to_thread(dropped.run_until_complete, task)
