@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -82,12 +83,10 @@ class AirflowDeployment:
         }
         if triggerer:
             commands["triggerer"] = ["triggerer", "--skip-serve-logs"]
-        self._tree = ProcessTree(
-            {name: [*AIRFLOW, *arguments] for name, arguments in commands.items()},
-            env=self.env,
-            cwd=self.home,
-            logs=self.home / "process-logs",
-        )
+        self._commands = {name: [*AIRFLOW, *arguments] for name, arguments in commands.items()}
+        self._tree = ProcessTree(self._commands, env=self.env, cwd=self.home, logs=self.home / "process-logs")
+        #: Trees of what was started again.
+        self._restarted: list[ProcessTree] = []
 
     def _environment(self, extra: Mapping[str, str], *, paused: bool) -> dict[str, str]:
         bundles = [
@@ -170,7 +169,9 @@ class AirflowDeployment:
     def stop(self) -> None:
         """End the processes of this deployment and no others. The folder stays."""
         self._session.close()
-        self._tree.stop()
+        with contextlib.ExitStack() as stack:
+            for tree in (self._tree, *self._restarted):
+                stack.callback(tree.stop)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -181,6 +182,19 @@ class AirflowDeployment:
     def processes(self) -> ProcessTree:
         """The processes, for tests that kill one."""
         return self._tree
+
+    def kill_and_restart(self, name: str) -> None:
+        """Kill one of the processes with SIGKILL and start it again; returns when that has begun.
+
+        :param name: such as ``api-server``.
+        """
+        for tree in (self._tree, *self._restarted):
+            if name in tree.pids:
+                tree.kill(name)
+        logs = self.home / "process-logs" / f"again-{len(self._restarted)}"
+        tree = ProcessTree({name: self._commands[name]}, env=self.env, cwd=self.home, logs=logs)
+        self._restarted.append(tree)
+        tree.start()
 
     def cli(self, *arguments: str, timeout: float = 120.0) -> str:
         """Run an ``airflow`` command in the deployment's environment.
@@ -340,16 +354,12 @@ class AirflowDeployment:
                 answer = ""
             except requests.RequestException as error:
                 answer = f" ({type(error).__name__})"
-            if ended := self._tree.ended():
-                raise DeploymentError(f"{otherwise}: {', '.join(ended)} ended\n{self._tails(ended)}")
+            for tree in (self._tree, *self._restarted):
+                if ended := tree.ended():
+                    raise DeploymentError(f"{otherwise}: {', '.join(ended)} ended\n{_tails(tree, ended)}")
             if time.monotonic() > end:
                 raise DeploymentError(f"{otherwise} within {timeout:.0f} s{answer}; logs are in {self._tree.logs}")
             time.sleep(POLL_S)
-
-    def _tails(self, names: Sequence[str]) -> str:
-        return "\n".join(
-            f"--- {name}\n" + (self._tree.logs / f"{name}.log").read_text(errors="replace")[-3000:] for name in names
-        )
 
     def _account(self, dag_id: str, run_id: str) -> str:
         """What the tasks say, for the text of an error."""
@@ -374,3 +384,9 @@ class AirflowDeployment:
                     reasons = [f"{one['exc_type']}: {one['exc_value']}" for one in entry.get("error_detail") or ()]
                     found.append("; ".join([f"  {path.stem}: {entry['event']}", *reasons])[:1000])
         return found[-20:]
+
+
+def _tails(tree: ProcessTree, names: Sequence[str]) -> str:
+    return "\n".join(
+        f"--- {name}\n" + (tree.logs / f"{name}.log").read_text(errors="replace")[-3000:] for name in names
+    )

@@ -107,6 +107,17 @@ class ProcessTree:
         except psutil.NoSuchProcess:
             return []
 
+    def kill(self, name: str) -> None:
+        """Kill a command and everything below it with SIGKILL, as a machine that runs out of memory does."""
+        leader = psutil.Process(self.pids.pop(name))
+        victims = [leader, *leader.children(recursive=True)]
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        _, alive = psutil.wait_procs(victims, timeout=self._grace_s)
+        if alive:
+            raise RuntimeError(f"{len(alive)} processes of {name} survived SIGKILL")
+
     def stop(self) -> None:
         """End every process of the tree. Harmless when it was not started or has been stopped.
 
