@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,12 +145,14 @@ class InboundMMSTrigger(BaseEventTrigger):
         refire = Refire(self.refire_s)
         while True:
             try:
-                async for event in self._events(refire):
-                    yield event
+                # Closed with this one, at once: its place in the poll must not stay until it is collected.
+                async with contextlib.aclosing(self._events(refire)) as events:
+                    async for event in events:
+                        yield event
             except StoreUnavailable as exc:
                 self.log.error("The MM7 store stays away, and is asked again: %s", exc)  # noqa: TRY400
 
-    async def _events(self, refire: Refire) -> AsyncIterator[TriggerEvent]:
+    async def _events(self, refire: Refire) -> AsyncGenerator[TriggerEvent, None]:
         # The configuration may be read by a command or from a secrets backend.
         url = await asyncio.to_thread(ledger_url)
 
