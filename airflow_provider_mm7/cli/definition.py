@@ -69,6 +69,20 @@ ARG_IDEMPOTENCY_KEY = option(
 )
 ARG_PREVIEW = option("--preview", help="Do everything but the POST, and show the envelope", action="store_true")
 
+ARG_INBOUND_CONN_ID = option("--conn-id", help="Only those that came in on this connection")
+ARG_SHORT_CODE = option("--short-code", help="Only those sent to this number")
+ARG_SENDER = option("--sender", help="Only those from this number")
+ARG_KEYWORD = option("--keyword", help="Only those whose text begins with this word, in upper or lower case")
+ARG_LINKED_ID = option("--linked-id", help="Only answers to the message of this MessageID")
+ARG_CONSUMER = option("--consumer", help="Show what this consumer has done with each: new, claimed, released or done")
+ARG_HAND_BACK = option(
+    "--hand-back",
+    metavar="ID",
+    help="Make the message of this id new to the consumer again, and show it; may be repeated",
+    type=row_id,
+    action="append",
+)
+
 ARG_FILE = option("file", metavar="FILE", help="File with one MM7 message: raw HTTP, or a body; - reads standard input")
 ARG_CONTENT_TYPE = option("--content-type", help="Content-Type of the body, where FILE is a body")
 
@@ -179,8 +193,20 @@ _COMMANDS = (
     ActionCommand(
         name="inbound",
         help="List messages from handsets, the latest at the end",
-        func=_command("ledger.inbound"),
-        args=(ARG_LAST, ARG_OUTPUT, ARG_VERBOSE),
+        func=_command("inbound.inbound"),
+        args=(
+            ARG_INBOUND_CONN_ID,
+            ARG_SHORT_CODE,
+            ARG_SENDER,
+            ARG_KEYWORD,
+            ARG_LINKED_ID,
+            ARG_SINCE,
+            ARG_LAST,
+            ARG_CONSUMER,
+            ARG_HAND_BACK,
+            ARG_OUTPUT,
+            ARG_VERBOSE,
+        ),
     ),
     ActionCommand(
         name="inspect",

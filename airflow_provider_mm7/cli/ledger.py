@@ -43,7 +43,7 @@ def reports(args: Namespace) -> None:
             batch_id=args.batch_id, message_id=args.message_id, since=since, kind=kind, after_id=after_id, limit=PAGE
         )
 
-    print_rows([_report_row(report) for report in _last(page, args.limit)], args.output)
+    print_rows([_report_row(report) for report in last_rows(page, args.limit)], args.output)
 
 
 def history(args: Namespace) -> None:
@@ -53,14 +53,7 @@ def history(args: Namespace) -> None:
     print_rows([_history_row(report) for report in found], args.output)
 
 
-def inbound(args: Namespace) -> None:
-    """List messages from handsets, the latest at the end."""
-    store = open_store(config.store_url())
-    found = _last(lambda after_id: store.inbound(PAGE, after_id=after_id), args.limit)
-    print_rows([_inbound_row(message) for message in found], args.output)
-
-
-def _last(page: Callable[[int], list[_Row]], limit: int | None) -> Iterable[_Row]:
+def last_rows(page: Callable[[int], list[_Row]], limit: int | None) -> Iterable[_Row]:
     """Read all pages and return the last rows, in their order."""
     rows: deque[_Row] = deque(maxlen=limit)
     after_id = 0
@@ -131,30 +124,4 @@ def _history_row(report: Report) -> Row:
         "sender": report.sender,
         "transaction_id": report.transaction_id,
         "received_at": report.received_at,
-    }
-
-
-def _inbound_row(stored: Inbound) -> Row:
-    message = stored.message
-    return {
-        "id": stored.id,
-        "received_at": stored.received_at,
-        "conn_id": message.conn_id,
-        "sender": message.sender,
-        "recipients": message.recipients,
-        "subject": message.subject,
-        "text": message.text,
-        "linked_id": message.linked_id,
-        "date": message.date,
-        "parts": [
-            {
-                "content_type": part.content_type,
-                "content_id": part.content_id,
-                "content_location": part.content_location,
-                "size": part.size,
-                "sha256": part.sha256,
-                "uri": part.uri,
-            }
-            for part in message.parts
-        ],
     }

@@ -14,7 +14,7 @@ from airflow_provider_mm7.store.inbound import is_media
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMedia:
-    """A picture, sound or film of a message from a handset; its texts are in :attr:`InboundMMS.text`.
+    """A picture, sound or film of a message from a handset; its texts are in ``InboundMMS.text``.
 
     :ivar uri: where it is kept, below ``[mm7] inbound_media_uri``. Made by the receiver: nothing of it comes from the
         message.

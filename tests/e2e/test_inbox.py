@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 import sqlalchemy as sa
@@ -139,6 +141,14 @@ def states(store: Store) -> dict[int, ClaimState]:
     return {key: claim.state for key, claim in store.inbound_claims("pictures", ids).items()}
 
 
+def kill_the_task(stage: Stage) -> None:
+    """Kill the task's process: the one below the scheduler that speaks to S3."""
+    for process in psutil.Process(stage.airflow.processes().pids["scheduler"]).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(one.raddr and one.raddr.port == stage.s3.port for one in process.net_connections(kind="tcp")):
+                process.kill()
+
+
 def reached(condition: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + DEADLINE_S
     while not condition():
@@ -146,7 +156,7 @@ def reached(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.5)
 
 
-def test_a_thousand_pictures_while_triggerer_and_api_server_are_killed(inbox_stage: Stage) -> None:
+def test_a_thousand_pictures_while_triggerer_api_server_and_task_are_killed(inbox_stage: Stage) -> None:
     stage, airflow = inbox_stage, inbox_stage.airflow
     store = open_store(stage.ledger_url)
     airflow.wait_parsed("mms_inbox")
@@ -158,6 +168,8 @@ def test_a_thousand_pictures_while_triggerer_and_api_server_are_killed(inbox_sta
         airflow.kill_and_restart("api-server")
         reached(lambda: posting.done() or handsets.acknowledged >= MESSAGES // 2, "a half")
         airflow.kill_and_restart("triggerer")
+        reached(lambda: ClaimState.CLAIMED in states(store).values(), "some claimed")
+        kill_the_task(stage)
         posting.result(DEADLINE_S)
     posted = time.monotonic() - started
     reached(lambda: list(states(store).values()) == [ClaimState.DONE] * MESSAGES, "all done")
