@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+from functools import lru_cache
+
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +23,7 @@ from airflow_provider_mm7.protocol.messages import (
     VASPErrorRsp,
 )
 from airflow_provider_mm7.protocol.messages import Response as MM7Response
-from airflow_provider_mm7.protocol.parts import Dialect, Envelope
+from airflow_provider_mm7.protocol.parts import Dialect, Envelope, Payload
 from airflow_provider_mm7.receiver.body import discard_body
 
 #: TS 23.140 clause 8.7.8.3.3.
@@ -44,12 +48,16 @@ def mm7_response(message: MM7Response, *, transaction_id: str | None, dialect: D
     :param transaction_id: the request's.
     :param dialect: the request's namespaces and version.
     """
+    payload = _payload(message, transaction_id=transaction_id, dialect=dialect)
+    return Response(payload.body, headers={"Content-Type": payload.content_type})
+
+
+def _payload(message: MM7Response, *, transaction_id: str | None, dialect: Dialect) -> Payload:
     try:
-        payload = dump(message, transaction_id=transaction_id, dialect=dialect)
+        return dump(message, transaction_id=transaction_id, dialect=dialect)
     except InputError:
         # A version or namespace that cannot be written back must not cost a stored report its acknowledgement.
-        payload = dump(message, transaction_id=transaction_id)
-    return Response(payload.body, headers={"Content-Type": payload.content_type})
+        return dump(message, transaction_id=transaction_id)
 
 
 def acknowledgement(envelope: Envelope) -> Response:
@@ -57,8 +65,25 @@ def acknowledgement(envelope: Envelope) -> Response:
 
     :param envelope: a request named in :data:`RESPONSE_TO`.
     """
-    message = RESPONSE_TO[type(envelope.message)](status=SUCCESS)
-    return mm7_response(message, transaction_id=envelope.transaction_id, dialect=envelope.dialect)
+    kind, transaction_id = RESPONSE_TO[type(envelope.message)], envelope.transaction_id
+    if transaction_id is None or not _PLAIN.fullmatch(transaction_id):
+        return mm7_response(kind(status=SUCCESS), transaction_id=transaction_id, dialect=envelope.dialect)
+    before, after, headers = _acknowledgement_around(kind, envelope.dialect)
+    return Response(before + transaction_id.encode("ascii") + after, headers=headers)
+
+
+#: What XML writes as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+#: Stands for a TransactionID, and for nothing else that a dialect could hold.
+_PLACE = f"place{secrets.token_hex(16)}"
+
+
+@lru_cache(maxsize=64)
+def _acknowledgement_around(kind: type[MM7Response], dialect: Dialect) -> tuple[bytes, bytes, dict[str, str]]:
+    """Return what stands before and after the TransactionID: a peer's answers differ in nothing else."""
+    payload = _payload(kind(status=SUCCESS), transaction_id=_PLACE, dialect=dialect)
+    before, _, after = payload.body.partition(_PLACE.encode("ascii"))
+    return before, after, {"Content-Type": payload.content_type}
 
 
 def fault(status: Status, *, transaction_id: str | None, dialect: Dialect) -> Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from airflow_provider_mm7.exceptions import StoreNotMigrated, StoreNotShared, StoreUnavailable
@@ -16,12 +19,20 @@ Outcome = TypeVar("Outcome")
 MAX_GROUP = 500
 
 
-class GroupWriter(Generic[Item, Outcome]):
-    """One thread that commits, in groups, what many callers submit.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting(Generic[Item, Outcome]):
+    """An item, and who waits for its commit."""
 
-    No timer and no loop of its own: each submission queues its item and a turn of the thread; a turn takes all that
-    waits by then. A lone item is committed at once, a burst in as few commits as the disk allows. It knows no event
-    loop, so it serves whichever runs.
+    item: Item
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Outcome]
+
+
+class GroupWriter(Generic[Item, Outcome]):
+    """One thread that commits, in groups, what many callers put.
+
+    No timer: a lone item is committed at once, a burst in as few commits as the disk allows, since all that queued
+    during a commit becomes the next group. Callers may run in any event loop; each loop is woken once a group.
 
     :param commit: commits a group and returns one outcome an item; called in the writer's thread only.
     """
@@ -29,47 +40,80 @@ class GroupWriter(Generic[Item, Outcome]):
     def __init__(self, commit: Callable[[list[Item]], Sequence[Outcome]], *, name: str = "mm7-writer") -> None:
         self._commit = commit
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Item, Future[Outcome]]] = []
+        self._waiting: list[_Waiting[Item, Outcome]] = []
+        self._working = False
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
-    def submit(self, item: Item) -> Future[Outcome]:
-        """Queue one item.
+    async def put(self, item: Item) -> Outcome:
+        """Commit one item. Who gives up waiting does not keep it from being committed.
 
         :param item: what to commit.
-        :return: done when the item's commit is; raises what the commit raised.
+        :return: its outcome, once its commit is done.
+        :raises Exception: what the commit raised.
         """
-        future: Future[Outcome] = Future()
-        # Running from the start: nobody may cancel what the thread may be committing.
-        future.set_running_or_notify_cancel()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
         with self._lock:
-            self._waiting.append((item, future))
-        self._thread.submit(self._turn)
-        return future
+            if self._closed:
+                raise RuntimeError("the writer is closed")
+            self._waiting.append(_Waiting(item, loop, answer))
+            idle, self._working = not self._working, True
+            if idle:
+                self._thread.submit(self._work_off)
+        return await answer
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
+        with self._lock:
+            self._closed = True
         self._thread.shutdown(wait=True)
 
-    def _turn(self) -> None:
-        with self._lock:
-            group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-        if group:
+    def _work_off(self) -> None:
+        while group := self._next():
             self._settle(group)
 
-    def _settle(self, group: list[tuple[Item, Future[Outcome]]]) -> None:
+    def _next(self) -> list[_Waiting[Item, Outcome]]:
+        with self._lock:
+            group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+            self._working = bool(group)
+        return group
+
+    def _settle(self, group: list[_Waiting[Item, Outcome]]) -> None:
         try:
-            outcomes = self._commit([item for item, _ in group])
+            outcomes = self._commit([one.item for one in group])
         except (StoreUnavailable, StoreNotMigrated, StoreNotShared) as exc:
             # The store itself: none of the group is in, and none would be alone.
-            for _, future in group:
-                future.set_exception(exc)
+            _tell(group, exc)
         except Exception as exc:
             if len(group) == 1:
-                group[0][1].set_exception(exc)
+                _tell(group, exc)
                 return
             # One of them cannot be stored: alone, it fails alone.
-            for member in group:
-                self._settle([member])
+            for one in group:
+                self._settle([one])
         else:
-            for (_, future), outcome in zip(group, outcomes, strict=True):
-                future.set_result(outcome)
+            _tell(group, outcomes)
+
+
+def _tell(group: Sequence[_Waiting[Item, Outcome]], told: Sequence[Outcome] | Exception) -> None:
+    """Give callers their outcomes, or all of them the error. Each event loop is woken once."""
+    outcomes = [told] * len(group) if isinstance(told, Exception) else told
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Outcome | Exception]]] = {}
+    for one, outcome in zip(group, outcomes, strict=True):
+        by_loop.setdefault(one.loop, []).append((one.answer, outcome))
+    for loop, answers in by_loop.items():
+        # A loop that is closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_answer, answers)
+
+
+def _answer(answers: list[tuple[asyncio.Future[Outcome], Outcome | Exception]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            # Given up: it was committed all the same.
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

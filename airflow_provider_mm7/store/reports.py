@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -205,9 +205,11 @@ def _digest(row: ReportRow) -> str:
     return sha256("\0".join(said).encode()).hexdigest()
 
 
+_EVENT_COLUMNS: Final = tuple(name for name in report_event.columns.keys() if name not in {"id", "digest"})
+
+
 def _event(digest: str, row: ReportRow) -> dict[str, object]:
-    names = [column.name for column in report_event.columns if column.name not in {"id", "digest"}]
-    return {"digest": digest} | {name: getattr(row, name) for name in names}
+    return {"digest": digest, **{name: getattr(row, name) for name in _EVENT_COLUMNS}}
 
 
 def _report(row: AnyRow, batch_id: str | None) -> Report:

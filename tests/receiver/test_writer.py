@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
 from airflow_provider_mm7.receiver.writer import MAX_GROUP, GroupWriter
@@ -36,56 +37,73 @@ def disk() -> Disk:
     return Disk()
 
 
-@pytest.fixture
-def writer(disk: Disk) -> Iterator[GroupWriter[int, int]]:
+@pytest_asyncio.fixture
+async def writer(disk: Disk) -> AsyncIterator[GroupWriter[int, int]]:
     writer = GroupWriter(disk.commit)
     yield writer
     disk.go.set()
     writer.close()
 
 
-def results(futures: list[Future[int]]) -> list[int]:
-    return [future.result(WAIT_S) for future in futures]
+async def put(writer: GroupWriter[int, int], *items: int) -> list[asyncio.Task[int]]:
+    """Put items, and let each one queue."""
+    tasks = [asyncio.ensure_future(writer.put(item)) for item in items]
+    await asyncio.sleep(0)
+    return tasks
 
 
-def test_a_lone_item_is_committed_at_once(writer: GroupWriter[int, int], disk: Disk) -> None:
-    assert writer.submit(1).result(WAIT_S) == 10
+async def begun(disk: Disk) -> None:
+    """Wait until a commit is under way."""
+    assert await asyncio.to_thread(disk.begun.acquire, timeout=WAIT_S)
+
+
+async def results(tasks: list[asyncio.Task[int]]) -> list[int]:
+    async with asyncio.timeout(WAIT_S):
+        return await asyncio.gather(*tasks)
+
+
+async def errors(tasks: list[asyncio.Task[int]]) -> list[int | BaseException]:
+    async with asyncio.timeout(WAIT_S):
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_lone_item_is_committed_at_once(writer: GroupWriter[int, int], disk: Disk) -> None:
+    assert await results(await put(writer, 1)) == [10]
     assert disk.groups == [[1]]
 
 
-def test_what_queues_during_a_commit_becomes_the_next_one(writer: GroupWriter[int, int], disk: Disk) -> None:
+async def test_what_queues_during_a_commit_becomes_the_next_one(writer: GroupWriter[int, int], disk: Disk) -> None:
     disk.go.clear()
-    first = writer.submit(0)
-    assert disk.begun.acquire(timeout=WAIT_S)
-    others = [writer.submit(number) for number in range(1, 50)]
+    tasks = await put(writer, 0)
+    await begun(disk)
+    tasks += await put(writer, *range(1, 50))
     disk.go.set()
-    assert results([first, *others]) == [number * 10 for number in range(50)]
+    assert await results(tasks) == [number * 10 for number in range(50)]
     assert disk.groups == [[0], list(range(1, 50))]
 
 
-def test_a_group_is_bounded(writer: GroupWriter[int, int], disk: Disk) -> None:
+async def test_a_group_is_bounded(writer: GroupWriter[int, int], disk: Disk) -> None:
     disk.go.clear()
-    first = writer.submit(-1)
-    assert disk.begun.acquire(timeout=WAIT_S)
-    others = [writer.submit(number) for number in range(MAX_GROUP + 7)]
+    tasks = await put(writer, -1)
+    await begun(disk)
+    tasks += await put(writer, *range(MAX_GROUP + 7))
     disk.go.set()
-    results([first, *others])
+    await results(tasks)
     assert [len(group) for group in disk.groups] == [1, MAX_GROUP, 7]
 
 
 @pytest.mark.parametrize("error", [StoreError("refused"), ValueError("odd")])
-def test_a_bad_item_fails_alone(writer: GroupWriter[int, int], disk: Disk, error: Exception) -> None:
+async def test_a_bad_item_fails_alone(writer: GroupWriter[int, int], disk: Disk, error: Exception) -> None:
     disk.refuse = lambda group: error if 3 in group else None
     disk.go.clear()
-    first = writer.submit(0)
-    assert disk.begun.acquire(timeout=WAIT_S)
-    good, bad = [writer.submit(number) for number in (1, 2, 4)], writer.submit(3)
+    tasks = await put(writer, 0)
+    await begun(disk)
+    tasks += await put(writer, 1, 2, 3, 4)
     disk.go.set()
-    assert results([first, *good]) == [0, 10, 20, 40]
-    assert bad.exception(WAIT_S) is error
+    assert await errors(tasks) == [0, 10, 20, error, 40]
 
 
-def test_a_store_that_is_down_fails_the_whole_group_in_one_try(writer: GroupWriter[int, int], disk: Disk) -> None:
+async def test_a_store_that_is_down_fails_the_whole_group_in_one_try(writer: GroupWriter[int, int], disk: Disk) -> None:
     tries: list[list[int]] = []
 
     def down(group: list[int]) -> Exception:
@@ -94,28 +112,69 @@ def test_a_store_that_is_down_fails_the_whole_group_in_one_try(writer: GroupWrit
 
     disk.refuse = down
     disk.go.clear()
-    futures = [writer.submit(0)]
-    assert disk.begun.acquire(timeout=WAIT_S)
-    futures += [writer.submit(number) for number in (1, 2, 3)]
+    tasks = await put(writer, 0)
+    await begun(disk)
+    tasks += await put(writer, 1, 2, 3)
     disk.go.set()
-    assert all(isinstance(future.exception(WAIT_S), StoreUnavailable) for future in futures)
+    assert all(isinstance(error, StoreUnavailable) for error in await errors(tasks))
     assert tries == [[0], [1, 2, 3]]
 
 
-def test_close_commits_what_waits(disk: Disk) -> None:
+async def test_after_an_error_it_goes_on(writer: GroupWriter[int, int], disk: Disk) -> None:
+    disk.refuse = lambda group: StoreUnavailable("down")
+    await errors(await put(writer, 1))
+    disk.refuse = lambda group: None
+    assert await results(await put(writer, 2)) == [20]
+
+
+async def test_close_commits_what_waits_and_takes_no_more(disk: Disk) -> None:
     writer = GroupWriter(disk.commit)
     disk.go.clear()
-    futures = [writer.submit(number) for number in range(5)]
-    closing = threading.Thread(target=writer.close)
-    closing.start()
+    tasks = await put(writer, *range(5))
+    closing = asyncio.ensure_future(asyncio.to_thread(writer.close))
     disk.go.set()
-    closing.join(WAIT_S)
-    assert results(futures) == [0, 10, 20, 30, 40]
+    await closing
+    assert await results(tasks) == [0, 10, 20, 30, 40]
+    with pytest.raises(RuntimeError, match="closed"):
+        await writer.put(6)
 
 
-def test_nobody_can_cancel_what_may_be_on_the_disk(writer: GroupWriter[int, int], disk: Disk) -> None:
+async def test_who_gives_up_waiting_cancels_nothing(writer: GroupWriter[int, int], disk: Disk) -> None:
     disk.go.clear()
-    future = writer.submit(1)
-    assert not future.cancel()
+    tasks = await put(writer, 1)
+    await begun(disk)
+    tasks += await put(writer, 2, 3)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
     disk.go.set()
-    assert future.result(WAIT_S) == 10
+    assert await results([tasks[0], tasks[2]]) == [10, 30]
+    assert disk.groups == [[1], [2, 3]]
+    assert tasks[1].cancelled()
+
+
+def test_callers_of_several_event_loops_are_each_told(disk: Disk) -> None:
+    writer = GroupWriter(disk.commit)
+    outcomes: list[int] = []
+
+    async def many() -> None:
+        outcomes.extend(await asyncio.gather(*(writer.put(number) for number in range(50))))
+
+    threads = [threading.Thread(target=lambda: asyncio.run(many())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    writer.close()
+    assert sorted(outcomes) == sorted([number * 10 for number in range(50)] * 3)
+
+
+async def test_a_loop_that_has_gone_away_harms_nobody(writer: GroupWriter[int, int], disk: Disk) -> None:
+    disk.go.clear()
+
+    async def give_up() -> None:
+        (await put(writer, 1))[0].cancel()
+
+    await asyncio.to_thread(lambda: asyncio.run(give_up()))
+    tasks = await put(writer, 2)
+    disk.go.set()
+    assert await results(tasks) == [20]
