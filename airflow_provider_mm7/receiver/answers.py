@@ -16,7 +16,6 @@ from airflow_provider_mm7.protocol.messages import (
     DeliverRsp,
     DeliveryReportReq,
     DeliveryReportRsp,
-    Message,
     ReadReplyReq,
     ReadReplyRsp,
     Status,
@@ -31,10 +30,14 @@ SUCCESS = Status(status_code=1000, status_text="Success")
 CORRUPT = Status(status_code=2007, status_text="Message format corrupt")
 UNSUPPORTED = Status(status_code=4003, status_text="Unsupported operation")
 
-RESPONSE_TO: dict[type[Message], type[MM7Response]] = {
-    DeliverReq: DeliverRsp,
-    DeliveryReportReq: DeliveryReportRsp,
-    ReadReplyReq: ReadReplyRsp,
+#: By the request's name.
+RESPONSE_TO: dict[str, type[MM7Response]] = {
+    request.__name__: response
+    for request, response in (
+        (DeliverReq, DeliverRsp),
+        (DeliveryReportReq, DeliveryReportRsp),
+        (ReadReplyReq, ReadReplyRsp),
+    )
 }
 
 #: A short body that nobody reads is thrown away by the server, and the connection lives on.
@@ -65,10 +68,12 @@ def acknowledgement(envelope: Envelope) -> Response:
 
     :param envelope: a request named in :data:`RESPONSE_TO`.
     """
-    kind, transaction_id = RESPONSE_TO[type(envelope.message)], envelope.transaction_id
+    operation, transaction_id = type(envelope.message).__name__, envelope.transaction_id
     if transaction_id is None or not _PLAIN.fullmatch(transaction_id):
-        return mm7_response(kind(status=SUCCESS), transaction_id=transaction_id, dialect=envelope.dialect)
-    before, after, headers = _acknowledgement_around(kind, envelope.dialect)
+        return mm7_response(
+            RESPONSE_TO[operation](status=SUCCESS), transaction_id=transaction_id, dialect=envelope.dialect
+        )
+    before, after, headers = _acknowledgement_around(operation, envelope.dialect)
     return Response(before + transaction_id.encode("ascii") + after, headers=headers)
 
 
@@ -79,9 +84,9 @@ _PLACE = f"place{secrets.token_hex(16)}"
 
 
 @lru_cache(maxsize=64)
-def _acknowledgement_around(kind: type[MM7Response], dialect: Dialect) -> tuple[bytes, bytes, dict[str, str]]:
+def _acknowledgement_around(operation: str, dialect: Dialect) -> tuple[bytes, bytes, dict[str, str]]:
     """Return what stands before and after the TransactionID: a peer's answers differ in nothing else."""
-    payload = _payload(kind(status=SUCCESS), transaction_id=_PLACE, dialect=dialect)
+    payload = _payload(RESPONSE_TO[operation](status=SUCCESS), transaction_id=_PLACE, dialect=dialect)
     before, _, after = payload.body.partition(_PLACE.encode("ascii"))
     return before, after, {"Content-Type": payload.content_type}
 

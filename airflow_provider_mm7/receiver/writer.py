@@ -98,7 +98,7 @@ class GroupWriter(Generic[Item, Outcome]):
 
 def _tell(group: Sequence[_Waiting[Item, Outcome]], told: Sequence[Outcome] | Exception) -> None:
     """Give callers their outcomes, or all of them the error. Each event loop is woken once."""
-    outcomes = [told] * len(group) if isinstance(told, Exception) else told
+    outcomes: Sequence[Outcome | Exception] = [told] * len(group) if isinstance(told, Exception) else told
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcome], Outcome | Exception]]] = {}
     for one, outcome in zip(group, outcomes, strict=True):
         by_loop.setdefault(one.loop, []).append((one.answer, outcome))

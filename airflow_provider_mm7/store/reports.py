@@ -22,6 +22,12 @@ _NO_TEXT = sa.cast(sa.null(), sa.Text)
 _UNSENT = frozenset({State.PLANNED, State.RETRY, State.SENDING})
 
 
+_KNOWN: Final = sa.select(report_event.c.digest).where(
+    report_event.c.digest.in_(sa.bindparam("digests", expanding=True))
+)
+_HEARD: Final = sa.insert(report_event)
+
+
 class Reports(Base):
     """Storing reports, and asking what became of messages."""
 
@@ -62,11 +68,7 @@ class Reports(Base):
         def store(connection: sa.Connection) -> list[bool]:
             lock_messages(connection, {row.message_id for row in rows})
             known = {
-                digest
-                for part in chunks(digests, IN_LIST)
-                for digest in connection.scalars(
-                    sa.select(report_event.c.digest).where(report_event.c.digest.in_(part))
-                )
+                digest for part in chunks(digests, IN_LIST) for digest in connection.scalars(_KNOWN, {"digests": part})
             }
             results = []
             fresh: dict[str, ReportRow] = {}
@@ -75,7 +77,7 @@ class Reports(Base):
                 if results[-1]:
                     fresh[digest] = row
             if fresh:
-                connection.execute(sa.insert(report_event), [_event(digest, row) for digest, row in fresh.items()])
+                connection.execute(_HEARD, [_event(digest, row) for digest, row in fresh.items()])
                 board = Board(connection, {row.message_id for row in fresh.values()})
                 for row in fresh.values():
                     board.put(row)
@@ -205,7 +207,7 @@ def _digest(row: ReportRow) -> str:
     return sha256("\0".join(said).encode()).hexdigest()
 
 
-_EVENT_COLUMNS: Final = tuple(name for name in report_event.columns.keys() if name not in {"id", "digest"})
+_EVENT_COLUMNS: Final = tuple(column.name for column in report_event.columns if column.name not in {"id", "digest"})
 
 
 def _event(digest: str, row: ReportRow) -> dict[str, object]:
