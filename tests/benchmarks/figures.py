@@ -52,6 +52,14 @@ TARGETS: dict[str, Target] = {
     # One GET and one encoding per distinct object, whatever the number of messages.
     "once/gets": at_most(1),
     "once/encodings": at_most(1),
+    # Delivery reports from 32 clients, on the disk as it is, and on one whose fsync takes 2 ms.
+    "receiver/sqlite/grouped/parse": at_least(40),
+    "receiver/postgresql/grouped/parse": at_least(40),
+    "receiver/sqlite/grouped/fsync-2-ms/each": at_least(9),
+    "receiver/sqlite/grouped/p99": at_most(50),
+    "receiver/postgresql/grouped/p99": at_most(50),
+    "receiver/sqlite/grouped/fsync-2-ms/p99": at_most(50),
+    "receiver/postgresql/grouped/fsync-2-ms/p99": at_most(50),
     # A batch in one task against one mapped task per message, in a real Airflow.
     "airflow/mapped": at_least(100),
     # 100,000 recipients of a file on S3 against 1,000.

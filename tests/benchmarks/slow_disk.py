@@ -1,9 +1,9 @@
 """A disk whose fsync takes two milliseconds, for processes that are started with it. Takes a C compiler, and no rights.
 
 The machine's own disk may answer an fsync out of a cache in tens of microseconds; disks that keep what they say take
-milliseconds, and then a commit for each report is what a receiver spends its time on. A delaying block device (dm-delay)
-would take root and a kernel module; a library that is loaded before libc's (``slow_disk.c``) holds up the same two calls
-that SQLite and PostgreSQL make their commits last with, and nothing else.
+milliseconds, and then a commit for each report is what a receiver spends its time on. A delaying block device
+(dm-delay) would take root and a kernel module; a library that is loaded before libc's (``slow_disk.c``) holds up the
+two calls that SQLite and PostgreSQL make their commits last with, and nothing else.
 """
 
 from __future__ import annotations

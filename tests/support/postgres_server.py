@@ -42,14 +42,21 @@ class Postgres:
     :param fsync: False is quicker, and loses data in a power failure, not in a crash of the server.
     :param settings: further settings, as in postgresql.conf.
     :param folder: where its data go, in a folder of their own; None: a temporary folder of the machine.
+    :param env: further variables of its environment.
     """
 
     def __init__(
-        self, *, fsync: bool = True, settings: dict[str, str] | None = None, folder: Path | None = None
+        self,
+        *,
+        fsync: bool = True,
+        settings: dict[str, str] | None = None,
+        folder: Path | None = None,
+        env: dict[str, str] | None = None,
     ) -> None:
         self.port = 0
         self.password = secrets.token_hex(8)
         self._settings = {"fsync": "on" if fsync else "off", **(settings or {})}
+        self._env = env or {}
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._home = _folder_for(self._user, folder)
         self._data = self._home / "data"
@@ -209,7 +216,13 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 cwd=self._home,
-                env={"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self._home), "TMPDIR": str(self._home)},
+                env={
+                    "PATH": os.defpath,
+                    "LC_ALL": "C",
+                    "HOME": str(self._home),
+                    "TMPDIR": str(self._home),
+                    **self._env,
+                },
                 # Its own group: a terminal's Ctrl-C is for the tests, which then stop the server.
                 start_new_session=True,
                 user=self._user.pw_uid if self._user else None,

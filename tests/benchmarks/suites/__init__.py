@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks.bench import Suite
-from tests.benchmarks.suites import airflow, files, sending
+from tests.benchmarks.suites import airflow, files, receiving, sending
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -14,6 +14,7 @@ SUITES: dict[str, Suite] = {
         Suite(name="memory", title="Memory: messages of 1 MB in flight", run=sending.memory),
         Suite(name="once", title="What a batch fetches and encodes", run=files.once),
         Suite(name="airflow", title="In a real Airflow", run=airflow.airflow),
+        Suite(name="receiver", title="Delivery reports from 32 clients", run=receiving.receiver),
         Suite(name="recipients", title="1,000 and 100,000 recipients", run=sending.recipients, heavy=True),
         Suite(name="csv", title="1,000 and 100,000 rows of a file on S3", run=files.csv, heavy=True),
         Suite(
