@@ -58,16 +58,23 @@ class GroupWriter(Generic[Item, Outcome]):
             if self._closed:
                 raise RuntimeError("the writer is closed")
             self._waiting.append(_Waiting(item, loop, answer))
-            idle, self._working = not self._working, True
-            if idle:
-                self._thread.submit(self._work_off)
+        # Not before whatever else is ready in this turn of the loop has been put: it joins the same commit.
+        loop.call_soon(self._begin)
         return await answer
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
         with self._lock:
             self._closed = True
+            if not self._working:
+                self._thread.submit(self._work_off)
         self._thread.shutdown(wait=True)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._waiting and not self._working and not self._closed:
+                self._working = True
+                self._thread.submit(self._work_off)
 
     def _work_off(self) -> None:
         while group := self._next():
