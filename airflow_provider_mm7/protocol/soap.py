@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -71,12 +71,16 @@ def _find_operation(root: etree._Element) -> etree._Element:
     raise UnknownOperation(f"the XML holds no MM7 message; its root is {local_name(root)[:64]}")
 
 
-def _beside(root: etree._Element, operation: etree._Element) -> list[etree._Element]:
-    """List what may be the TransactionID: it stands in the Header or, with peers that send none, beside the message."""
-    headers = [child for child in root if local_name(child) == "Header"]
+def _beside(root: etree._Element, operation: etree._Element) -> Iterator[etree._Element]:
+    """Give what may be the TransactionID: it stands in the Header or, with peers that send none, beside the message."""
+    for child in root:
+        if local_name(child) == "Header":
+            yield from child
+    yield from root
     above = operation.getparent()
-    places = [*headers, root, *(() if above is None else (above,)), operation]
-    return [child for place in places for child in place]
+    if above is not None:
+        yield from above
+    yield from operation
 
 
 def _read_operation(element: etree._Element, name: str) -> Message:

@@ -97,7 +97,9 @@ class Board:
         present = self._rows.get(row.key)
         # A later arrival wins among equals: the peer said it last.
         if present is None or row.rank >= present.rank:
-            self._rows[row.key] = row if row.batch_id else replace(row, batch_id=present.batch_id if present else None)
+            if present is not None and row.batch_id is None:
+                row = replace(row, batch_id=present.batch_id)
+            self._rows[row.key] = row
             self._changed.add(row.key)
         status = self._rows[row.key].mm_status
         for target in targets:

@@ -11,6 +11,8 @@ MAX_IDENTIFIER: Final = 255
 
 def clean(text: str) -> str:
     """Replace what PostgreSQL cannot store: NUL and lone surrogates."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
