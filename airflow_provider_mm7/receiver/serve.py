@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,6 +30,9 @@ def serve(app: ASGIApp, *, host: str, port: int) -> None:
         app,
         host=host,
         port=port,
+        http=_protocol(),
+        # No carrier calls that way.
+        ws="none",
         lifespan="on",
         # The receiver logs each callback itself, with what matters.
         access_log=False,
@@ -36,3 +41,12 @@ def serve(app: ASGIApp, *, host: str, port: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+
+
+def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """Return how connections are read."""
+    try:
+        from airflow_provider_mm7.receiver.heads import BoundedHeads
+    except ImportError:
+        return "h11"
+    return BoundedHeads

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 WAIT_S = 90
 
@@ -29,6 +31,12 @@ class Listening:
                 self.url = found[1]
                 return
         raise AssertionError("".join(self._lines))
+
+    def drain(self, log: TextIO) -> None:
+        """Write what it prints into a file from now on, so that it never waits for a reader."""
+        stream = self.process.stdout
+        assert stream is not None
+        threading.Thread(target=lambda: log.writelines(stream), daemon=True).start()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> str:
         """End the process; return all that it printed."""

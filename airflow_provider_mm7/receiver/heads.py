@@ -1,0 +1,116 @@
+"""What uvicorn leaves open over httptools: how long the head of a request may be, and how long it may take.
+
+Strangers send heads: nobody's credentials are known before. Over h11, which uvicorn takes where httptools is not
+installed, a head is bounded by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+#: Bytes of a head, and of whatever else is no body (trailers). A callback's head has under 2 KB.
+MAX_HEAD_BYTES = 64 * 1024
+#: Seconds for a whole head, and for the first one after connecting. A carrier sends it in one piece.
+HEAD_TIMEOUT_S = 15.0
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class BoundedHeads(HttpToolsProtocol):
+    """A connection whose requests' heads are bounded in size and time.
+
+    :cvar head_timeout_s: seconds for a whole head.
+    """
+
+    head_timeout_s = HEAD_TIMEOUT_S
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Bytes since the last that belonged to a whole head or to a body.
+        self._pending = 0
+        self._went_on = self._in_body = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a head.
+
+        :param transport: the connection.
+        """
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing any more.
+
+        :param exc: why, if not in order.
+        """
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless they lead nowhere.
+
+        :param data: the bytes.
+        """
+        self._went_on = False
+        super().data_received(data)
+        if self._went_on:
+            self._pending = 0
+            return
+        self._pending += len(data)
+        if self.transport.is_closing():
+            return
+        if self._pending > MAX_HEAD_BYTES:
+            self.send_400_response("The head of the request is too large.")
+        elif self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head; trailers are no part of it (RFC 9110 section 6.5.1).
+
+        :param name: its name.
+        :param value: its value.
+        """
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._in_body = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._in_body = self._went_on = True
+        self._have_head()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body.
+
+        :param body: the piece.
+        """
+        self._went_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._went_on = True
+        super().on_message_complete()
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = asyncio.get_running_loop().call_later(self.head_timeout_s, self._too_slow)
+
+    def _have_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_SLOW)
+            self.transport.close()
