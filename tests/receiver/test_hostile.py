@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from airflow_provider_mm7.receiver import heads
@@ -26,8 +27,8 @@ from tests.receiver.test_process import running
 from tests.support.asgi import WAIT_S, read_answer, serving
 
 PATH = "/mm7/callback"
-#: Seconds to an answer, from the last byte that was sent.
-SOON_S = 1.0
+#: Seconds to an answer: of the receiver's own time, since others may have the machine, and of anybody's.
+SOON_S, LATE_S = 1.0, 10.0
 #: Bytes that the process may grow by, whatever comes.
 GROWTH = 64 * 1024 * 1024
 MIB = 1024 * 1024
@@ -41,6 +42,10 @@ class Target:
     port: int
     pid: int
     reports: list[str] = field(default_factory=list)
+
+    def cpu_s(self) -> float:
+        used = psutil.Process(self.pid).cpu_times()
+        return used.user + used.system
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
@@ -57,10 +62,9 @@ class Target:
 
     def takes_a_report(self) -> bool:
         self.reports.append(f"good-{len(self.reports)}")
-        began = time.monotonic()
         with httpx.Client(base_url=f"http://127.0.0.1:{self.port}") as client:
             answer = client.post(PATH, content=callbacks.report(self.reports[-1]), headers=callbacks.headers())
-        return answer.status_code == 200 and b">1000<" in answer.content and time.monotonic() - began < SOON_S
+        return answer.status_code == 200 and b">1000<" in answer.content
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +90,11 @@ def unharmed(target: Target, *, files: int = 0) -> Iterator[None]:
     """
     tree, before = target.files(), target.resident()
     target.forget_peak()
+    began, used = time.monotonic(), target.cpu_s()
     yield
     assert target.takes_a_report()
+    assert target.cpu_s() - used < SOON_S
+    assert time.monotonic() - began < LATE_S
     assert target.resident("VmHWM") - before < GROWTH
     new = target.files() - tree
     database = {Path(f"mm7.db{suffix}") for suffix in ("", "-wal", "-shm", "-journal")}
@@ -106,11 +113,11 @@ def head(*fields: str, authorization: str | None = None) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def exchange(target: Target, wire: bytes, *, ends: bool = False) -> tuple[int | None, bytes, float]:
+def exchange(target: Target, wire: bytes, *, ends: bool = False) -> tuple[int | None, bytes]:
     """Send bytes as they are.
 
     :param ends: whether the caller closes its side then.
-    :return: status and body of the answer (None: closed without one), and the seconds that it took.
+    :return: status and body of the answer; None: closed without one.
     """
     with target.connect() as connection:
         # It may be closed while more is sent.
@@ -118,15 +125,14 @@ def exchange(target: Target, wire: bytes, *, ends: bool = False) -> tuple[int | 
             connection.sendall(wire)
             if ends:
                 connection.shutdown(socket.SHUT_WR)
-        sent = time.monotonic()
         try:
             answer = read_answer(connection)
-            return answer.status, answer.read(), time.monotonic() - sent
+            return answer.status, answer.read()
         except ConnectionError:
-            return None, b"", time.monotonic() - sent
+            return None, b""
 
 
-def post(target: Target, body: bytes, content_type: str | None) -> tuple[int | None, bytes, float]:
+def post(target: Target, body: bytes, content_type: str | None) -> tuple[int | None, bytes]:
     fields = [f"Content-Length: {len(body)}"]
     fields += [f"Content-Type: {content_type}"] if content_type is not None else []
     return exchange(target, head(*fields) + body)
@@ -144,9 +150,8 @@ def test_a_body_made_to_hurt(target: Target, case: str) -> None:
     if content_type is not None and len(content_type) > heads.MAX_HEAD_BYTES:
         content_type = content_type[:16_000]
     with unharmed(target):
-        status, answer, took_s = post(target, body, content_type)
+        status, answer = post(target, body, content_type)
         assert is_an_error(status, answer)
-        assert took_s < SOON_S
 
 
 def deliver(parts: bytes) -> tuple[bytes, str]:
@@ -184,8 +189,8 @@ def test_names_that_are_paths_name_nothing(target: Target) -> None:
     )
     before = set(Path("/tmp").glob("evil*"))
     with unharmed(target, files=len(parts)):
-        status, answer, took_s = post(target, *deliver(b"".join(parts)))
-    assert (status, b">1000<" in answer, took_s < SOON_S) == (200, True, True)
+        status, answer = post(target, *deliver(b"".join(parts)))
+    assert (status, b">1000<" in answer) == (200, True)
     assert set(Path("/tmp").glob("evil*")) == before
     stored = open_store(f"sqlite:///{target.folder}/mm7.db").inbound(limit=1000)[-1].message
     assert [Path(one.uri.removeprefix("file://")).parent for one in stored.parts] == [
@@ -196,17 +201,15 @@ def test_names_that_are_paths_name_nothing(target: Target) -> None:
 @pytest.mark.parametrize("count", [1_001, 10_000])
 def test_thousands_of_parts(target: Target, count: int) -> None:
     with unharmed(target):
-        status, answer, took_s = post(target, *deliver(part("Content-Type: image/gif") * count))
+        status, answer = post(target, *deliver(part("Content-Type: image/gif") * count))
     assert is_an_error(status, answer)
-    assert took_s < SOON_S
 
 
 def test_200_nested_multiparts_in_a_message(target: Target) -> None:
     inner = b"--p\r\nContent-Type: multipart/mixed; boundary=b0\r\n\r\n" + nested(200) + b"\r\n"
     with unharmed(target):
-        status, answer, took_s = post(target, *deliver(inner))
+        status, answer = post(target, *deliver(inner))
     assert is_an_error(status, answer)
-    assert took_s < SOON_S
 
 
 BODY = callbacks.report("never")
@@ -266,10 +269,8 @@ WIRES: dict[str, Callable[[], tuple[bytes, bool]]] = {
 def test_wrong_lengths_and_heads(target: Target, case: str) -> None:
     wire, ends = WIRES[case]()
     with unharmed(target):
-        status, answer, took_s = exchange(target, wire, ends=ends)
+        status, answer = exchange(target, wire, ends=ends)
         assert is_an_error(status, answer)
-        # A refused caller is listened to for a moment after the answer.
-        assert took_s < SOON_S
 
 
 def test_a_flood_of_slow_callers_keeps_nobody_out(target: Target) -> None:
