@@ -1,4 +1,6 @@
-"""``python -m tests.torture``: batches of 2,000 that are killed at 200 random moments on each database; a table."""
+"""``python -m tests.torture``: batches of 2,000 that are killed at 200 random moments on each database, and receivers
+that are killed under load; a table of each.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from pathlib import Path
 from tests.support.postgres_server import Postgres
 from tests.torture.ledgers import Ledger, PostgresLedger, SQLiteLedger
 from tests.torture.outages import NoDisk, disk_fills, open_disk, server_dies
+from tests.torture.receivers import Harvest, InFile, OnServer, torment_receivers
 from tests.torture.torment import Plan, Tally, torment
 
 KILLS = 200
@@ -30,9 +33,10 @@ _COLUMNS = (
     *("kills", "early", "sat_out", "runs", "batches", "messages"),
     *("accepted", "refused", "unknown", "claimed", "doubled", "lost"),
 )
+_RECEIVED = ("kills", "servers", "runs", "posts", "stored", "messages", "media", "twice", "lost")
 _WIDTH = 42
 
-Torture = Callable[[random.Random, Path], Tally]
+Torture = Callable[[random.Random, Path], Tally | Harvest]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,15 +50,18 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     # So that a server that was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    print(f"seed {asked.seed}\n\n{'':{_WIDTH}}" + "".join(f"{name:>9}" for name in (*_COLUMNS, "seconds")), flush=True)
+    print(f"seed {asked.seed}", flush=True)
     failed = 0
-    for name, torture in _tortures(asked.kills).items():
-        if asked.only in name:
-            failed += not _run(name, torture, random.Random(asked.seed))
+    for columns, tortures in ((_COLUMNS, _tortures(asked.kills)), (_RECEIVED, _of_receivers(asked.kills))):
+        chosen = {name: torture for name, torture in tortures.items() if asked.only in name}
+        if chosen:
+            print(f"\n{'':{_WIDTH}}" + "".join(f"{name:>9}" for name in (*columns, "seconds")), flush=True)
+        for name, torture in chosen.items():
+            failed += not _run(name, torture, columns, random.Random(asked.seed))
     return 1 if failed else 0
 
 
-def _run(name: str, torture: Torture, rng: random.Random) -> bool:
+def _run(name: str, torture: Torture, columns: Sequence[str], rng: random.Random) -> bool:
     print(f"{name:{_WIDTH}}", end="", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mm7-torture-") as folder:
@@ -69,7 +76,7 @@ def _run(name: str, torture: Torture, rng: random.Random) -> bool:
             traceback.print_exc()
             return False
         else:
-            counts = [getattr(tally, column) for column in _COLUMNS]
+            counts = [getattr(tally, column) for column in columns]
             print("".join(f"{count:>9}" for count in (*counts, round(time.monotonic() - began))), flush=True)
     return True
 
@@ -110,6 +117,21 @@ def _on_postgres(plan: Plan) -> Torture:
             return torment(plan, ledger, rng=rng, folder=folder)
 
     return torture
+
+
+def _of_receivers(kills: int) -> dict[str, Torture]:
+    count = max(kills // 2, 1)
+
+    def on_sqlite(rng: random.Random, folder: Path) -> Harvest:
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        return torment_receivers(InFile(folder, scratch), kills=count, rng=rng, folder=folder)
+
+    def on_postgres(rng: random.Random, folder: Path) -> Harvest:
+        with Postgres() as server, server.database() as url:
+            return torment_receivers(OnServer(url, server), kills=count, rng=rng, folder=folder)
+
+    return {"SQLite, receiver killed": on_sqlite, "PostgreSQL and receiver killed": on_postgres}
 
 
 def _postgres_killed(rng: random.Random, folder: Path) -> Tally:

@@ -1,7 +1,13 @@
-"""What is broken on purpose, in the process that sends, to see that a torture finds it. Named after the damage."""
+"""What is broken on purpose, in a process that sends or receives, to see that a torture finds it.
+
+Named after the damage.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
@@ -9,11 +15,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_mm7.media import FolderSink
+from airflow_provider_mm7.receiver.writer import GroupWriter
 from airflow_provider_mm7.sending import engine
 from airflow_provider_mm7.sending.patience import Tries
-from airflow_provider_mm7.store import Settlement, State, Store, claims, moves
+from airflow_provider_mm7.store import Settlement, State, Store, claims, moves, reports
 from airflow_provider_mm7.store.database import _WRITE, Database
 from airflow_provider_mm7.store.tables import DUE_NOW
+
+#: Seconds by which media come late.
+LATE_S = 0.2
 
 
 def claims_are_committed_late() -> None:
@@ -96,6 +107,38 @@ def retries_are_forgotten() -> None:
     """What the MMSC does not take now is never tried again."""
     _put(Store, "requeue_retries", lambda self, batch_id: 0)
     _put(Tries, "postpone", lambda self, outcome: outcome.settlements)
+
+
+def callbacks_are_acknowledged_early() -> None:
+    """A callback is acknowledged when it waits for its commit."""
+    real = GroupWriter.put
+
+    async def put(self: GroupWriter[Any, Any], item: Any) -> Any:
+        task = asyncio.ensure_future(real(self, item))
+        _early.add(task)
+        return await asyncio.sleep(0, result=True)
+
+    _put(GroupWriter, "put", put)
+
+
+#: An event loop keeps no task alive.
+_early: set[asyncio.Future[Any]] = set()
+
+
+def media_are_stored_late() -> None:
+    """A message is in the store before its media are."""
+    real = FolderSink.store
+
+    def store(self: FolderSink, name: str, body: bytes, content_type: str) -> str:
+        threading.Timer(LATE_S, lambda: real(self, name, body, content_type)).start()
+        return (self._folder / name).as_uri()
+
+    _put(FolderSink, "store", store)
+
+
+def repeats_are_new() -> None:
+    """A callback that comes again is stored again."""
+    _put(reports, "_digest", lambda row: secrets.token_hex(32))
 
 
 def _put(where: object, name: str, what: object) -> None:
