@@ -104,6 +104,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._started: _Runtime | None = None
         self._busy = 0
+        self._keeping = 0
         self._health: tuple[float, Future[str]] | None = None
 
     def start(self) -> _Runtime:
@@ -225,8 +226,13 @@ class Receiver:
                     await self._set_aside(runtime, conn_id, content_type, body, "refused by the store")
                 raise
         elif isinstance(message, DeliverReq):
+            if self._keeping >= max(1, self.config.max_concurrent // 2):
+                log.warning(
+                    "callback conn_id=%s http_status=503: the media of %d are being kept", conn_id, self._keeping
+                )
+                return answers.unavailable(self.config.retry_after_s)
             # Its media are safe before its row is: a row never names what is not there.
-            new = await runtime.writer.put(await _in(runtime.media, self._keep_media, conn_id, message, envelope))
+            new = await runtime.writer.put(await self._keep(runtime, conn_id, message, envelope))
         else:
             log.warning("callback conn_id=%s operation=%s status=4003", conn_id, operation)
             return answers.fault(answers.UNSUPPORTED, transaction_id=envelope.transaction_id, dialect=envelope.dialect)
@@ -252,6 +258,14 @@ class Receiver:
         new_reports = iter(store.add_reports(reports) if reports else ())
         new_messages = iter(store.add_inbound(messages) if messages else ())
         return [next(new_reports if isinstance(item, NewReport) else new_messages) for item in group]
+
+    async def _keep(self, runtime: _Runtime, conn_id: str, message: DeliverReq, envelope: Envelope) -> NewInbound:
+        """Store media, in a thread. A place that does not answer holds up to half of the callers, never the reports."""
+        self._keeping += 1
+        try:
+            return await _in(runtime.media, self._keep_media, conn_id, message, envelope)
+        finally:
+            self._keeping -= 1
 
     def _keep_media(self, conn_id: str, message: DeliverReq, envelope: Envelope) -> NewInbound:
         def store_part(name: str, part: Part) -> str:

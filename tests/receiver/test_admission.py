@@ -240,6 +240,27 @@ async def test_more_than_may_be_worked_on_are_asked_to_come_again(rig: Rig) -> N
     assert {one.message_id for one in rig.store.reports()} == {"m-0", "m-1", "m-3"}
 
 
+async def test_media_that_hang_hold_up_no_report(rig: Rig) -> None:
+    rig.config = ReceiverConfig(max_concurrent=6)
+    rig.sink.go.clear()
+    app = rig.app()
+    async with rig.client(app=app) as client:
+
+        async def deliver(number: int) -> int:
+            body, content_type = callbacks.deliver(transaction_id=f"tx-{number}")
+            return (await client.post(URL, content=body, headers=callbacks.headers(content_type))).status_code
+
+        hanging = [asyncio.ensure_future(deliver(number)) for number in range(3)]
+        while app.state.receiver._keeping < 3:
+            await asyncio.sleep(0.001)
+        assert await deliver(4) == 503
+        assert (await client.post(URL, content=callbacks.report())).status_code == 200
+        rig.sink.go.set()
+        assert await asyncio.gather(*hanging) == [200, 200, 200]
+        assert await deliver(4) == 200
+    assert len(rig.store.inbound()) == 4
+
+
 async def test_a_client_that_goes_away_frees_its_place(rig: Rig) -> None:
     rig.config = ReceiverConfig(max_concurrent=1)
     app = rig.app()
