@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -62,9 +63,18 @@ class ReportRow:
         return settled, self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
 
 
-@dataclass(slots=True, kw_only=True)
+_NAMES: Final = tuple(one.name for one in fields(ReportRow))
+_values: Final = attrgetter(*_NAMES)
+
+
+def values_of(row: ReportRow) -> dict[str, Any]:
+    """Return a row's columns (``asdict`` would copy each value, which took longer than the statement)."""
+    return dict(zip(_NAMES, _values(row), strict=True))
+
+
+@dataclass(slots=True)
 class _Target:
-    """A submission that has the MessageID."""
+    """A submission that has the MessageID. Its fields are in the order of :data:`_SENT`."""
 
     id: int
     batch_id: str
@@ -74,7 +84,19 @@ class _Target:
     read_status: str | None
 
 
-_TARGET: Final = tuple(field.name for field in fields(_Target))
+# Made once: a receiver asks them for each group, and to build a statement takes longer than to run it.
+_THESE: Final[sa.BindParameter[str]] = sa.bindparam("message_ids", expanding=True)
+_SENT: Final = (
+    sa.select(submission.c.message_id, *(submission.c[field.name] for field in fields(_Target)))
+    .where(submission.c.message_id.in_(_THESE), HAS_MESSAGE_ID)
+    .order_by(submission.c.id)
+    .with_for_update(key_share=True)
+)
+_HEARD: Final = sa.select(report.c.id, *(report.c[name] for name in _NAMES)).where(report.c.message_id.in_(_THESE))
+_FORGET: Final = sa.delete(report).where(report.c.id == sa.bindparam("key"))
+_INSERT: Final = sa.insert(report)
+_UPDATE: Final = sa.update(report).where(report.c.id == sa.bindparam("key_id"))
+_TOLD: Final = sa.update(submission).where(submission.c.id == sa.bindparam("key"))
 
 
 class Board:
@@ -123,14 +145,14 @@ class Board:
         """Write what changed."""
         gone = [{"key": self._ids[key]} for key in self._changed if key in self._ids and key not in self._rows]
         if gone:
-            self._connection.execute(sa.delete(report).where(report.c.id == sa.bindparam("key")), gone)
+            self._connection.execute(_FORGET, gone)
         written = [key for key in sorted(self._changed) if key in self._rows]
-        inserts = [asdict(self._rows[key]) for key in written if key not in self._ids]
-        updates = [{"key_id": self._ids[key], **asdict(self._rows[key])} for key in written if key in self._ids]
+        inserts = [values_of(self._rows[key]) for key in written if key not in self._ids]
+        updates = [{"key_id": self._ids[key], **values_of(self._rows[key])} for key in written if key in self._ids]
         if inserts:
-            self._connection.execute(sa.insert(report), inserts)
+            self._connection.execute(_INSERT, inserts)
         if updates:
-            self._connection.execute(sa.update(report).where(report.c.id == sa.bindparam("key_id")), updates)
+            self._connection.execute(_UPDATE, updates)
         moved = [
             (target, delivery, read_status)
             for target, delivery, read_status in self._moved.values()
@@ -138,7 +160,7 @@ class Board:
         ]
         if moved:
             self._connection.execute(
-                sa.update(submission).where(submission.c.id == sa.bindparam("key")),
+                _TOLD,
                 [
                     {"key": target.id, "delivery": target.delivery, "read_status": target.read_status}
                     for target, _, _ in moved
@@ -151,30 +173,29 @@ class Board:
             counts.add_read(target.batch_id, target.delivery, target.read_status)
 
     def _load(self, message_ids: list[str]) -> None:
-        query = (
-            sa.select(submission.c.message_id, *(submission.c[name] for name in _TARGET))
-            .where(submission.c.message_id.in_(message_ids), HAS_MESSAGE_ID)
-            .order_by(submission.c.id)
-            .with_for_update(key_share=True)
-        )
-        for message_id, *values in self._connection.execute(query):
-            self._targets.setdefault(message_id, []).append(_Target(**dict(zip(_TARGET, values, strict=True))))
-        for row in self._connection.execute(sa.select(report).where(report.c.message_id.in_(message_ids))):
-            stored = dict(row._mapping)
-            row_id = stored.pop("id")
-            known = ReportRow(**stored)
+        for message_id, *values in self._connection.execute(_SENT, {"message_ids": message_ids}):
+            self._targets.setdefault(message_id, []).append(_Target(*values))
+        for row_id, *values in self._connection.execute(_HEARD, {"message_ids": message_ids}):
+            known = ReportRow(**dict(zip(_NAMES, values, strict=True)))
             self._rows[known.key], self._ids[known.key] = known, row_id
 
     def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:
         candidates = self._targets.get(row.message_id, [])
+        targets = [target for target in candidates if row.recipient_key == target.recipient_key]
+        if targets:
+            return replace(row, batch_id=targets[0].batch_id), targets
         # One real MMSC says Recipient where it means Sender and the other way round.
-        swapped = replace(
-            row, recipient=row.sender, recipient_key=row.sender_key, sender=row.recipient, sender_key=row.recipient_key
-        )
-        for reading in (row, swapped):
-            targets = [target for target in candidates if reading.recipient_key == target.recipient_key]
-            if targets:
-                return replace(reading, batch_id=targets[0].batch_id), targets
+        targets = [target for target in candidates if row.sender_key == target.recipient_key]
+        if targets:
+            swapped = replace(
+                row,
+                recipient=row.sender,
+                recipient_key=row.sender_key,
+                sender=row.recipient,
+                sender_key=row.recipient_key,
+                batch_id=targets[0].batch_id,
+            )
+            return swapped, targets
         if len(candidates) == 1:
             # The MessageID alone says it, however the MMSC writes the number.
             target = candidates[0]
@@ -188,9 +209,7 @@ def lock_messages(connection: sa.Connection, message_ids: Iterable[str]) -> None
 
 
 _EARLY: Final = (
-    sa.select(report.c.message_id)
-    .where(report.c.message_id.in_(sa.bindparam("message_ids", expanding=True)), report.c.batch_id.is_(None))
-    .distinct()
+    sa.select(report.c.message_id).where(report.c.message_id.in_(_THESE), report.c.batch_id.is_(None)).distinct()
 )
 
 
