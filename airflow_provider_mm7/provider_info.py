@@ -131,6 +131,27 @@ _CALLBACK_FIELDS: dict[str, dict[str, Any]] = {
     ),
 }
 
+_OPT_OUT_FIELDS: dict[str, dict[str, Any]] = {
+    "opt_out_scope": _field(
+        "Opt-outs hold for",
+        "connection: all messages over this one; short_code: all from the sender address, over any connection.",
+        default="connection",
+        enum=["connection", "short_code"],
+    ),
+    "stop_keywords": _field(
+        "Stop keywords",
+        "Words that end messages to whoever sends them, separated by commas, or a JSON list. They replace STOP, "
+        "STOPALL, UNSUBSCRIBE, CANCEL, END, QUIT; with a + in front (+BAJA, PARAR) they are added. none: no word does.",
+        ["string", "array"],
+    ),
+    "start_keywords": _field(
+        "Start keywords",
+        "Words that take it back; in place of START, UNSTOP, or with a + added to them.",
+        ["string", "array"],
+    ),
+    "opt_out_reply": _field("Opt-out reply", "Text of one message that confirms an opt-out. Empty: none is sent."),
+}
+
 CONN_FIELDS: dict[str, dict[str, Any]] = {
     **_SENDER_FIELDS,
     **_DIALECT_FIELDS,
@@ -138,6 +159,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     **_HTTP_FIELDS,
     **_MESSAGE_FIELDS,
     **_CALLBACK_FIELDS,
+    **_OPT_OUT_FIELDS,
 }
 
 _CONFIG: dict[str, Any] = {

@@ -94,6 +94,16 @@ ARG_AFTER = option(
     "--after", help="Only messages after the one of this id (default: from the first)", type=row_id, default=0
 )
 
+ARG_SCOPE = option("--scope", help="What it holds for: conn:CONN_ID or code:SHORT_CODE")
+ARG_SCOPE_CONN_ID = option("--conn-id", help="What it holds for, as this connection says")
+ARG_NUMBERS = option("numbers", metavar="NUMBER", help="Number in international form", nargs="+")
+ARG_RETURNED = option("--returned", help="Also those who came back", action="store_true")
+ARG_IMPORTED = option("file", metavar="FILE", help="One number a line, or CSV with a header; - reads standard input")
+ARG_EXPORTED = option("file", metavar="FILE", help="File to write (default: standard output)", nargs="?", default="-")
+ARG_OUTPUT_CSV = option(
+    "-o", "--output", help="Output format: csv or json (default: csv)", choices=("csv", "json"), default="csv"
+)
+
 ARG_BEFORE = option("--before", help="Delete what is older than this time (RFC 3339)")
 ARG_OLDER_THAN_DAYS = option("--older-than-days", help="Delete what is older than so many days", type=days)
 ARG_YES = option("-y", "--yes", help="Do not ask", action="store_true")
@@ -133,6 +143,39 @@ _DB_COMMANDS = (
         help="Delete batches, reports and messages from handsets that are old",
         func=_command("database.prune"),
         args=(ARG_BEFORE, ARG_OLDER_THAN_DAYS, ARG_YES, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+)
+
+_OPT_OUT_COMMANDS = (
+    ActionCommand(
+        name="list",
+        help="List who wants no messages",
+        func=_command("opt_outs.list_"),
+        args=(ARG_SCOPE, ARG_SCOPE_CONN_ID, ARG_RETURNED, ARG_LIMIT, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="add",
+        help="Record that numbers want no messages; for mm7_default unless told",
+        func=_command("opt_outs.add"),
+        args=(ARG_NUMBERS, ARG_SCOPE, ARG_SCOPE_CONN_ID, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="remove",
+        help="Record that numbers want messages again; for mm7_default unless told",
+        func=_command("opt_outs.remove"),
+        args=(ARG_NUMBERS, ARG_SCOPE, ARG_SCOPE_CONN_ID, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="import",
+        help="Record the numbers of a file; exit code 1 when some lines hold none",
+        func=_command("opt_outs.import_"),
+        args=(ARG_IMPORTED, ARG_SCOPE, ARG_SCOPE_CONN_ID, ARG_OUTPUT, ARG_VERBOSE),
+    ),
+    ActionCommand(
+        name="export",
+        help="Write all opt-outs as CSV or JSON",
+        func=_command("opt_outs.export"),
+        args=(ARG_EXPORTED, ARG_SCOPE, ARG_SCOPE_CONN_ID, ARG_OUTPUT_CSV, ARG_VERBOSE),
     ),
 )
 
@@ -208,6 +251,7 @@ _COMMANDS = (
             ARG_VERBOSE,
         ),
     ),
+    GroupCommand(name="opt-outs", help="Who wants no messages", subcommands=_OPT_OUT_COMMANDS),
     ActionCommand(
         name="inspect",
         help="Read one MM7 message from a file; exit code 2 when it is none",

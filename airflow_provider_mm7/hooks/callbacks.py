@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mm7.exceptions import ConnectionConfigError
 from airflow_provider_mm7.hooks import config
-from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings
+from airflow_provider_mm7.hooks.confirmations import Confirmer
+from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings, ConnectionLike
+from airflow_provider_mm7.hooks.fields import Fields, read_extra
+from airflow_provider_mm7.hooks.opt_outs import OptOutSettings, read_words
 from airflow_provider_mm7.media import FolderSink, MediaSink, scheme_of
-from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app
+from airflow_provider_mm7.protocol.keywords import START_KEYWORDS, STOP_KEYWORDS, Keywords
+from airflow_provider_mm7.receiver import CallbackCredentials, ConsentRules, ReceiverConfig, Scope, create_app
 from airflow_provider_mm7.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -40,7 +44,38 @@ class AirflowCredentials:
         if settings.login is None or settings.password is None:
             return None
         _mask(settings.password)
-        return CallbackCredentials(login=settings.login, password=settings.password, networks=settings.networks)
+        return CallbackCredentials(
+            login=settings.login,
+            password=settings.password,
+            networks=settings.networks,
+            consent=consent_rules(connection),
+        )
+
+
+def consent_rules(connection: ConnectionLike) -> ConsentRules:
+    """Return how a connection reads opt-outs.
+
+    A slip in one of these fields must not cost anybody's opt-out: the field counts as empty, and where it is not known
+    what an opt-out is about, it is recorded for the connection and for the short code.
+
+    :param connection: its Extra can be read.
+    """
+    conn_id = str(connection.conn_id)
+    extra = Fields(conn_id, read_extra(conn_id, connection.extra))
+    scopes: frozenset[Scope] = frozenset(Scope)
+    words = {"stop": STOP_KEYWORDS, "start": START_KEYWORDS}
+    sender = reply = None
+    try:
+        sender = extra.text("sender_address")
+        for kind, default in tuple(words.items()):
+            words[kind] = read_words(extra, f"{kind}_keywords", default)
+        read = OptOutSettings.read(extra)
+        scopes, reply = frozenset({Scope(read.opt_out_scope)}), read.opt_out_reply
+    except ConnectionConfigError as exc:
+        message = "connection %s: an opt-out holds for connection and short code until this is mended: %s"
+        log.error(message, conn_id, exc)  # noqa: TRY400
+    keywords = Keywords(stop=words["stop"], start=words["start"])
+    return ConsentRules(keywords=keywords, scopes=scopes, sender_address=sender, confirm=reply is not None)
 
 
 def find_connection(conn_id: str) -> Any | None:
@@ -104,6 +139,7 @@ def create_receiver(*, prefix: str = "") -> Starlette:
             max_body_bytes=config.max_callback_bytes(), max_concurrent=config.max_concurrent_callbacks()
         ),
         prefix=prefix,
+        companions=(Confirmer(open_airflow_store),),
     )
 
 

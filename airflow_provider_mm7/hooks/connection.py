@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, MAX_MESSAGE_BYTES, READ_TIMEOUT_S
 from airflow_provider_mm7.hooks.fields import Fields, Network, read_extra
+from airflow_provider_mm7.hooks.opt_outs import OptOutSettings
 from airflow_provider_mm7.hooks.url import mmsc_url
 from airflow_provider_mm7.protocol.messages import Address, AddressKind, SenderIdentification
 from airflow_provider_mm7.protocol.parts import MM7_NAMESPACE, MM7_VERSION, SOAP_NAMESPACE, Dialect
@@ -138,6 +139,10 @@ class ConnectionSettings:
     callback_login: str | None = None
     callback_password: str | None = field(default=None, repr=False)
     callback_networks: tuple[Network, ...] = ()
+    opt_out_scope: str = OptOutSettings().opt_out_scope
+    stop_keywords: frozenset[str] = OptOutSettings().stop_keywords
+    start_keywords: frozenset[str] = OptOutSettings().start_keywords
+    opt_out_reply: str | None = None
 
     @classmethod
     def from_connection(cls, conn: ConnectionLike) -> Self:
@@ -157,6 +162,7 @@ class ConnectionSettings:
             # RFC 7617 clause 2: the user-id may not hold a colon.
             raise extra.error("login", "holds a colon, which Basic credentials cannot", "Check the login")
         callback = CallbackSettings._read(extra)
+        opt_outs = OptOutSettings.read(extra)
         return cls(
             conn_id=conn_id,
             url=mmsc_url(extra, host=conn.host, port=conn.port, schema=conn.schema),
@@ -188,6 +194,10 @@ class ConnectionSettings:
             callback_login=callback.login,
             callback_password=callback.password,
             callback_networks=callback.networks,
+            opt_out_scope=opt_outs.opt_out_scope,
+            stop_keywords=opt_outs.stop_keywords,
+            start_keywords=opt_outs.start_keywords,
+            opt_out_reply=opt_outs.opt_out_reply,
         )
 
     @property
@@ -218,6 +228,15 @@ class ConnectionSettings:
             vas_id=self.vasid,
             sender_address=None if self.sender_address is None else _sender(self.sender_address),
         )
+
+    @property
+    def honoured_scope(self) -> str:
+        """Whose opt-outs are honoured by what is sent, as the store names it."""
+        from airflow_provider_mm7.store import connection_scope, short_code_scope
+
+        if self.opt_out_scope == "short_code" and self.sender_address is not None:
+            return short_code_scope(self.sender_address)
+        return connection_scope(self.conn_id)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -81,6 +81,7 @@ class Courier:
         on_batch: Callable[[str], None] | None = None,
         settled: Callable[[Sequence[Settlement]], None] | None = None,
         stopped: Callable[[], bool] | None = None,
+        honour_opt_outs: bool = True,
     ) -> SendResult:
         """Send to each recipient at most once under this key.
 
@@ -101,14 +102,17 @@ class Courier:
                 on_unknown=on_unknown,
                 overrides=hook.verdicts,
                 rate_per_s=hook.settings.rate_per_s,
+                opt_out_scope=hook.settings.honoured_scope,
+                honour_opt_outs=honour_opt_outs,
                 on_batch=on_batch,
                 settled=settled,
                 stopped=stopped,
             )
         counts = result.summary
         log.info(
-            "batch %s: %d accepted, %d refused, %d unknown, %d not sent yet, of %d",
-            *(counts.batch_id, counts.accepted, counts.refused, counts.unknown, counts.planned, counts.total),
+            "batch %s: %d accepted, %d refused, %d unknown, %d suppressed, %d not sent yet, of %d",
+            *(counts.batch_id, counts.accepted, counts.refused, counts.unknown, counts.suppressed),
+            *(counts.planned, counts.total),
         )
         return result
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -57,6 +57,18 @@ HEALTH_TIMEOUT_S = 5.0
 _NOBODY = Verifier(None)
 
 
+class Companion(Protocol):
+    """What runs beside a receiver for as long as it does."""
+
+    def start(self) -> None:
+        """Begin; returns at once. It may be begun again after its end."""
+        ...
+
+    def close(self) -> None:
+        """End, and wait for the end."""
+        ...
+
+
 class _Runtime:
     """Threads and caches of a receiver that has begun. Made at the first request or at start-up, whichever is first."""
 
@@ -69,10 +81,15 @@ class _Runtime:
         self.health = ThreadPoolExecutor(1, thread_name_prefix="mm7-health")
         self.heartbeat = Heartbeat(receiver.store, interval_s=config.heartbeat_s)
         self.heartbeat.start()
+        self.companions = receiver.companions
+        for companion in self.companions:
+            companion.start()
 
     def close(self) -> None:
         """Finish what is under way."""
         self.heartbeat.close()
+        for companion in self.companions:
+            companion.close()
         for pool in (self.parsers, self.media, self.health):
             pool.shutdown(wait=True)
         self.writer.close()
@@ -86,6 +103,7 @@ class Receiver:
     :param store: opens (or returns) the store; called in threads only.
     :param sink: where inbound media go.
     :param config: bounds.
+    :param companions: what runs beside it.
     """
 
     def __init__(
@@ -95,11 +113,13 @@ class Receiver:
         store: Callable[[], Store],
         sink: MediaSink,
         config: ReceiverConfig,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.credentials = credentials
         self.store = store
         self.sink = sink
         self.config = config
+        self.companions = companions
         self._limits = Limits(body_bytes=config.max_body_bytes)
         self._lock = threading.Lock()
         self._started: _Runtime | None = None
@@ -271,7 +291,8 @@ class Receiver:
         def store_part(name: str, part: Part) -> str:
             return self.sink.store(name, part.body, part.content_type)
 
-        return new_inbound(conn_id, message, envelope, store_part)
+        inbound = new_inbound(conn_id, message, envelope, store_part)
+        return self.start().credentials.consent_of(conn_id).heed(inbound)
 
     async def _set_aside(
         self, runtime: _Runtime, conn_id: str, content_type: str | None, body: bytes, reason: str
@@ -298,6 +319,7 @@ def create_app(
     sink: MediaSink,
     config: ReceiverConfig | None = None,
     prefix: str = "",
+    companions: Sequence[Companion] = (),
 ) -> Starlette:
     """Return the receiver as an ASGI application.
 
@@ -309,8 +331,11 @@ def create_app(
     :param sink: where inbound media go.
     :param config: bounds; the defaults when None.
     :param prefix: path before ``/callback`` and ``/health``; empty when it is mounted.
+    :param companions: what runs beside it for as long as it does.
     """
-    receiver = Receiver(credentials=credentials, store=store, sink=sink, config=config or ReceiverConfig())
+    receiver = Receiver(
+        credentials=credentials, store=store, sink=sink, config=config or ReceiverConfig(), companions=companions
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Protocol
 
 from airflow_provider_mm7.exceptions import ConnectionConfigError
+from airflow_provider_mm7.receiver.consent import DEFAULT_RULES, ConsentRules
 
 Network = IPv4Network | IPv6Network
 
@@ -41,11 +42,13 @@ class CallbackCredentials:
     :ivar login: user name; RFC 7617 allows no colon in it.
     :ivar password: password, any characters.
     :ivar networks: where callbacks may come from; empty means anywhere.
+    :ivar consent: how messages from handsets end messages to them.
     """
 
     login: str = field(repr=False)
     password: str = field(repr=False)
     networks: tuple[Network, ...] = ()
+    consent: ConsentRules = DEFAULT_RULES
 
 
 class CredentialSource(Protocol):
@@ -127,7 +130,7 @@ class Verifier:
     themselves are not kept. Latin-1 is tried beside UTF-8, because RFC 7617 left the charset open and peers differ.
     """
 
-    __slots__ = ("_digests", "networks")
+    __slots__ = ("_digests", "consent", "networks")
 
     _key = secrets.token_bytes(64)
 
@@ -136,6 +139,7 @@ class Verifier:
             # Nothing digests to this: the answer is no, after the same work.
             self._digests = (secrets.token_bytes(64), secrets.token_bytes(64))
             self.networks: tuple[Network, ...] = ()
+            self.consent = DEFAULT_RULES
             return
         pair = f"{credentials.login}:{credentials.password}"
         self._digests = (
@@ -143,6 +147,7 @@ class Verifier:
             self._digest(pair.encode("latin-1", "backslashreplace")),
         )
         self.networks = tuple(map(_unmapped, credentials.networks))
+        self.consent = credentials.consent
 
     def accepts(self, authorization: str | None) -> bool:
         """Tell whether the header's value presents the credentials.
@@ -215,6 +220,18 @@ class CredentialCache:
                 future = self._pending[conn_id] = self._pool.submit(self._look_up, conn_id)
         # The look-up is shared: one caller that goes away must not cancel it for the others.
         return await asyncio.shield(asyncio.wrap_future(future))
+
+    def consent_of(self, conn_id: str) -> ConsentRules:
+        """Return the rules of a connection whose caller was let in; in a thread.
+
+        :raises Exception: they were forgotten meanwhile, and the source could not be asked.
+        """
+        with self._lock:
+            kept = self._known.get(conn_id)
+        if kept is not None:
+            return kept[1].consent
+        found = self._source.lookup(conn_id)
+        return DEFAULT_RULES if found is None else found.consent
 
     def close(self) -> None:
         """Wait for the look-ups under way."""

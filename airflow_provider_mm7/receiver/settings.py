@@ -7,9 +7,15 @@ variable                                meaning (default)
 ``MM7_CALLBACK_LOGIN``                  user name for ``/mm7/callback`` and ``/mm7/callback/mm7_default``
 ``MM7_CALLBACK_PASSWORD``               its password
 ``MM7_CALLBACK_NETWORKS``               CIDRs that callbacks may come from, JSON list or comma-separated (anywhere)
-``MM7_CALLBACK_LOGIN__<CONN_ID>``       the same three for ``/mm7/callback/<conn_id>``: the id in capitals here, in
-``MM7_CALLBACK_PASSWORD__<CONN_ID>``    small letters in the URL
-``MM7_CALLBACK_NETWORKS__<CONN_ID>``
+``MM7_OPT_OUT_SCOPE``                   what an opt-out is about, ``connection`` or ``short_code``: as the senders'
+                                        connection says (``connection``)
+``MM7_STOP_KEYWORDS``                   words that end messages, separated by commas; with a ``+`` in front they are
+                                        added to the default, ``none`` turns it off
+``MM7_START_KEYWORDS``                  words that take it back, likewise
+``MM7_SENDER_ADDRESS``                  the short code; needed for ``short_code``
+``MM7_CALLBACK_LOGIN__<CONN_ID>``       the same for ``/mm7/callback/<conn_id>``, each of them: the id in capitals here,
+``MM7_CALLBACK_PASSWORD__<CONN_ID>``    in small letters in the URL
+(and so on)
 ``MM7_INBOUND_MEDIA_URI``               folder for inbound media, a path or ``file://`` (``mm7_inbound`` beside the
                                         SQLite file, else in the working directory)
 ``MM7_HOST``, ``MM7_PORT``              address to listen on (127.0.0.1, 8080)
@@ -28,8 +34,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_mm7.exceptions import InputError
+from airflow_provider_mm7.protocol.keywords import START_KEYWORDS, STOP_KEYWORDS, Keywords, parse_keywords
 from airflow_provider_mm7.receiver.app import DEFAULT_CONN_ID
 from airflow_provider_mm7.receiver.config import MAX_BODY_BYTES, MAX_CONCURRENT, ReceiverConfig
+from airflow_provider_mm7.receiver.consent import ConsentRules, Scope, parse_scope
 from airflow_provider_mm7.receiver.credentials import CallbackCredentials, parse_networks
 
 #: Loopback: a receiver is put behind something that speaks TLS, or told deliberately to listen elsewhere.
@@ -37,6 +45,10 @@ HOST = "127.0.0.1"
 PORT = 8080
 
 _LOGIN, _PASSWORD, _NETWORKS = "MM7_CALLBACK_LOGIN", "MM7_CALLBACK_PASSWORD", "MM7_CALLBACK_NETWORKS"
+_SCOPE, _STOP, _START = "MM7_OPT_OUT_SCOPE", "MM7_STOP_KEYWORDS", "MM7_START_KEYWORDS"
+_SENDER = "MM7_SENDER_ADDRESS"
+#: Variables of one connection.
+_STEMS = (_LOGIN, _PASSWORD, _NETWORKS, _SCOPE, _STOP, _START, _SENDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +99,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 def _credentials(environ: Mapping[str, str]) -> dict[str, CallbackCredentials]:
     suffixes = {
-        name.removeprefix(stem)
-        for name in environ
-        for stem in (_LOGIN, _PASSWORD, _NETWORKS)
-        if name == stem or name.startswith(f"{stem}__")
+        name.removeprefix(stem) for name in environ for stem in _STEMS if name == stem or name.startswith(f"{stem}__")
     }
     found: dict[str, CallbackCredentials] = {}
     for suffix in sorted(suffixes):
@@ -104,12 +113,27 @@ def _credentials(environ: Mapping[str, str]) -> dict[str, CallbackCredentials]:
         if conn_id in found:
             raise InputError(_LOGIN + suffix, f"{conn_id} is configured twice", "Keep one of the two")
         networks = parse_networks(environ.get(_NETWORKS + suffix), field=_NETWORKS + suffix)
-        found[conn_id] = CallbackCredentials(login=login, password=password, networks=networks)
+        found[conn_id] = CallbackCredentials(
+            login=login, password=password, networks=networks, consent=_consent(environ, suffix)
+        )
     if not found:
         raise InputError(
             _LOGIN, "no credentials are configured, so every callback would be refused", f"Set it and {_PASSWORD}"
         )
     return found
+
+
+def _consent(environ: Mapping[str, str], suffix: str) -> ConsentRules:
+    scope = parse_scope(environ.get(_SCOPE + suffix), field=_SCOPE + suffix)
+    sender = environ.get(_SENDER + suffix, "").strip() or None
+    if scope is Scope.SHORT_CODE and sender is None:
+        raise InputError(_SENDER + suffix, "it is not set", f"{_SCOPE + suffix} short_code needs it")
+    words = {
+        kind: parse_keywords(environ.get(stem + suffix), default, field=stem + suffix)
+        for kind, stem, default in (("stop", _STOP, STOP_KEYWORDS), ("start", _START, START_KEYWORDS))
+    }
+    # Whether it is confirmed, the connection says, which whoever confirms it can read.
+    return ConsentRules(keywords=Keywords(**words), scopes=frozenset({scope}), sender_address=sender)
 
 
 def _media_folder(uri: str, store_url: str) -> Path:

@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
@@ -24,6 +24,7 @@ from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, StoreError
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.breaker import Circuit
 from airflow_provider_mm7.sending.halt import Halt, never
+from airflow_provider_mm7.sending.opt_outs import Watch, suppressed
 from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
 from airflow_provider_mm7.sending.owner import is_alive, this_process
 from airflow_provider_mm7.sending.pacer import Pace, Pacer
@@ -72,6 +73,7 @@ class Engine:
     :ivar compose: makes the payload for a group of submissions and a TransactionID.
     :ivar group_size: recipients in one SubmitReq.
     :ivar overrides: the connection's verdicts per status code.
+    :ivar opt_out_scope: whose opt-outs are heeded; None: nobody's.
     :ivar pace: the connection's rate, shared by all who send over it; None: as fast as it goes.
     :ivar patience: how long it waits for an MMSC that takes nothing now.
     :ivar resend_unknown: whether messages that a former run left in doubt are sent again.
@@ -84,6 +86,7 @@ class Engine:
     compose: Compose
     group_size: int = 1
     overrides: Mapping[int, Verdict] = field(default_factory=lambda: MappingProxyType({}))
+    opt_out_scope: str | None = None
     pace: Pace | None = None
     patience: Patience = field(default_factory=default_patience)
     resend_unknown: bool = False
@@ -94,6 +97,7 @@ class Engine:
     _circuit: Circuit = field(init=False)
     _tries: Tries = field(init=False)
     _pacer: Pacer | None = field(init=False, default=None)
+    _watch: Watch | None = field(init=False, default=None)
     _renew_at: float = 0.0
     #: Whether the last claim found less than there was room for.
     _exhausted: bool = False
@@ -116,6 +120,8 @@ class Engine:
         :return: the error for which it stopped early, or None.
         :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
         """
+        if self.opt_out_scope is not None:
+            self._watch = Watch(self.store, self.opt_out_scope, batch_id, halt=self._halt)
         self._recover(batch_id)
         if self.resend_unknown:
             # Once: what this run leaves in doubt is the next run's, or it could be received again and again.
@@ -208,7 +214,7 @@ class Engine:
             self._record(batch_id, settlements)
         except StoreError:
             # Told by _record. What was not tried, or refused as a whole, need not be kept with it.
-            workers.drop(job for job in jobs if job.outcome and not job.outcome.settlements)
+            workers.drop(job for job in jobs if job.outcome and (job.outcome.untried or not job.outcome.settlements))
         else:
             workers.drop(jobs)
 
@@ -233,7 +239,10 @@ class Engine:
     def _try(self, job: Job) -> Outcome:
         if self._barred(job):
             return UNTRIED
-        group = job.group
+        out = [] if self._watch is None else self._watch.known(job.group)
+        return _but(out, job.group, lambda others: self._try_these(others, job))
+
+    def _try_these(self, group: Sequence[Submission], job: Job) -> Outcome:
         transaction_id = group[0].transaction_id or _new_transaction_id()
         try:
             payload = self.compose(group, transaction_id)
@@ -242,8 +251,25 @@ class Engine:
         try:
             if self._pacer is not None and not self._pacer.wait(len(group), unless=lambda: self._barred(job)):
                 return UNTRIED
+            # The last thing before the request: whoever has opted out by now gets nothing.
+            out = [] if self._watch is None else self._watch.ask(group)
         except Exception as exc:
-            return Outcome(untried=True, failure=_known(exc, "waiting for the connection's rate"), halts=True)
+            return Outcome(untried=True, failure=_known(exc, "waiting for leave to send"), halts=True)
+        if out is None:
+            return UNTRIED
+        if not out:
+            return self._post(group, payload, transaction_id)
+
+        def post(others: Sequence[Submission]) -> Outcome:
+            try:
+                payload = self.compose(others, transaction_id)
+            except Exception as exc:
+                return failed(others, _known(exc, "composing"))
+            return self._post(others, payload, transaction_id)
+
+        return _but(out, group, post)
+
+    def _post(self, group: Sequence[Submission], payload: Payload, transaction_id: str) -> Outcome:
         try:
             return read_outcome(group, self.client.exchange(payload, transaction_id=transaction_id), self.overrides)
         except MM7Error as exc:
@@ -261,7 +287,11 @@ class Engine:
         room, probe = self._room(workers.load - len(settlements))
         claimed = self._commit(batch_id, settlements, room, workers) if settlements or room > 0 else []
         self._exhausted = len(claimed) < room
-        if untried := [item.id for group, outcome in outcomes if outcome.untried for item in group]:
+        settled = {item.submission_id for item in settlements}
+        untried = [
+            item.id for group, outcome in outcomes if outcome.untried for item in group if item.id not in settled
+        ]
+        if untried:
             self.store.release(untried, self._owner)
         for group, outcome in outcomes:
             if outcome.split:
@@ -294,6 +324,7 @@ class Engine:
                 lease_s=self.lease_s,
                 transaction_id=_new_transaction_id,
                 group=self.group_size,
+                scope=None if self._watch is None else self._watch.scope,
             )
         except StoreUnavailable:
             if not settlements:
@@ -333,6 +364,17 @@ class Engine:
 
 def _new_transaction_id() -> str:
     return str(uuid.uuid4())
+
+
+def _but(
+    out: Sequence[Submission], group: Sequence[Submission], go_on: Callable[[Sequence[Submission]], Outcome]
+) -> Outcome:
+    """Go on with those of a group who want messages, and settle the others."""
+    if not out:
+        return go_on(group)
+    others = [item for item in group if item not in out]
+    outcome = go_on(others) if others else UNTRIED
+    return replace(outcome, settlements=(*suppressed(out), *outcome.settlements))
 
 
 def _known(error: Exception, what: str) -> MM7Error:

@@ -49,8 +49,8 @@ _NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){6,14}")
 class Outcome:
     """What one exchange means for its group.
 
-    :ivar settlements: one a submission; empty when the group must be split.
-    :ivar untried: whether the group was given back without a request.
+    :ivar settlements: one a submission; none of those that must be split or were not tried.
+    :ivar untried: whether there was no request: those that are not settled are given back.
     :ivar split: whether to submit the group's recipients one at a time (status 3003).
     :ivar failure: why the group is neither accepted nor refused by the MMSC, or may have been accepted; None when the
         MMSC took it or refused it for good.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_mm7.exceptions import MM7Error
 from airflow_provider_mm7.sending.outcome import Outcome
-from airflow_provider_mm7.store import Settlement
+from airflow_provider_mm7.store import Settlement, State
 
 #: Seconds before the second try: a request that was dropped is taken a moment later. Doubled by each further failure.
 FIRST_PAUSE_S = 1.0
@@ -84,7 +84,8 @@ class Tries:
         """Say when each of a group is due again; after its last try, not before another run asks for it."""
         if not outcome.passing:
             return outcome.settlements
-        return [self._postponed(item, asked_s(outcome.failure)) for item in outcome.settlements]
+        asked = asked_s(outcome.failure)
+        return [self._postponed(item, asked) if item.state is State.RETRY else item for item in outcome.settlements]
 
     def _postponed(self, item: Settlement, asked: float) -> Settlement:
         failed = self._failed[item.submission_id] = self._failed.get(item.submission_id, 0) + 1

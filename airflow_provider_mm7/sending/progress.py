@@ -11,6 +11,8 @@ from airflow_provider_mm7.store import BatchSummary, Settlement, State
 
 #: Seconds between two reports.
 INTERVAL_S = 10.0
+#: What is counted, in this order; the last only where there is any.
+_TOLD = (State.ACCEPTED, State.REFUSED, State.UNKNOWN, State.SUPPRESSED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +40,12 @@ class Progress:
         """
         self._total = summary.total
         self._counts = Counter(
-            {State.ACCEPTED: summary.accepted, State.REFUSED: summary.refused, State.UNKNOWN: summary.unknown}
+            {
+                State.ACCEPTED: summary.accepted,
+                State.REFUSED: summary.refused,
+                State.UNKNOWN: summary.unknown,
+                State.SUPPRESSED: summary.suppressed,
+            }
         )
         self._before = summary.total - summary.planned - summary.sending
         self._begun = self._told = self.clock()
@@ -58,7 +65,9 @@ class Progress:
         done = self._before + self._settled
         rate = self._settled / max(now - self._begun, 1e-9)
         left = "unknown" if not self._settled else _duration((self._total - done) / rate)
-        counts = ", ".join(f"{self._counts[state]} {state}" for state in (State.ACCEPTED, State.REFUSED, State.UNKNOWN))
+        counts = ", ".join(
+            f"{self._counts[state]} {state}" for state in _TOLD if self._counts[state] or state is not _TOLD[-1]
+        )
         return f"{done} of {self._total} done, {rate:.1f} messages/s, {left} left: {counts}"
 
 

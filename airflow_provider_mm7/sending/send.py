@@ -14,7 +14,7 @@ from airflow_provider_mm7.sending.owner import is_alive
 from airflow_provider_mm7.sending.pacer import Pace
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
-from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, Settlement, Store, Submission
+from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, Settlement, Store, Submission, connection_scope
 from airflow_provider_mm7.transport import MMSCClient
 
 
@@ -71,6 +71,8 @@ def send(
     on_unknown: OnUnknown = OnUnknown.HOLD,
     overrides: Mapping[int, Verdict] | None = None,
     rate_per_s: float | None = None,
+    opt_out_scope: str | None = None,
+    honour_opt_outs: bool = True,
     on_batch: Callable[[str], None] | None = None,
     settled: Callable[[Sequence[Settlement]], None] | None = None,
     stopped: Callable[[], bool] | None = None,
@@ -83,6 +85,8 @@ def send(
     :param key: the idempotency key.
     :param family: names the batches that are parts of one sending, in which a recipient stands once.
     :param rate_per_s: messages a second, over all who send over this connection with this store.
+    :param opt_out_scope: whose opt-outs are heeded; None: those of the connection.
+    :param honour_opt_outs: False only for what tells somebody that they opted out.
     :param on_batch: called with the batch id before the first request.
     :param settled: told what each commit recorded.
     :param stopped: once it returns true, nothing more is sent; may change in a signal handler.
@@ -95,6 +99,9 @@ def send(
         # A chunk that died and was planned anew has nobody else to say so.
         store.settle_abandoned(other, is_alive=is_alive)
     store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family)
+    scope = (opt_out_scope or connection_scope(conn_id)) if honour_opt_outs else None
+    if scope is not None:
+        store.suppress_opted_out(batch.batch_id, scope, unknown=on_unknown is OnUnknown.RESEND)
     if on_batch is not None:
         on_batch(batch.batch_id)
     engine = Engine(
@@ -104,6 +111,7 @@ def send(
         group_size=work.group_size,
         overrides=overrides or {},
         pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
+        opt_out_scope=scope,
         resend_unknown=on_unknown is OnUnknown.RESEND,
         settled=settled or ignore,
         stopped=stopped or never,

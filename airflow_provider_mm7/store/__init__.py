@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from airflow_provider_mm7.store.batches import RowKey, batch_id_of
 from airflow_provider_mm7.store.components import FRESH_S
+from airflow_provider_mm7.store.consent import (
+    OPTED_OUT_TEXT,
+    Confirmation,
+    OptOut,
+    OptOutChange,
+    OptOutNews,
+    Source,
+    connection_scope,
+    short_code_scope,
+)
 from airflow_provider_mm7.store.facade import Store, open_store
 from airflow_provider_mm7.store.filters import InboundFilter
 from airflow_provider_mm7.store.inbox import ClaimedInbound, ClaimState, Holder, InboundClaim, WaitingInbound
@@ -34,12 +44,14 @@ from airflow_provider_mm7.store.types import (
 
 __all__ = [
     "FRESH_S",
+    "OPTED_OUT_TEXT",
     "Aside",
     "Batch",
     "BatchSummary",
     "ClaimState",
     "ClaimedInbound",
     "Component",
+    "Confirmation",
     "DeliverySummary",
     "Holder",
     "Inbound",
@@ -49,6 +61,9 @@ __all__ = [
     "NewInbound",
     "NewReport",
     "NewSubmission",
+    "OptOut",
+    "OptOutChange",
+    "OptOutNews",
     "Origin",
     "Owner",
     "PruneCounts",
@@ -56,11 +71,14 @@ __all__ = [
     "ReportKind",
     "RowKey",
     "Settlement",
+    "Source",
     "State",
     "Store",
     "StoreCheck",
     "Submission",
     "WaitingInbound",
     "batch_id_of",
+    "connection_scope",
     "open_store",
+    "short_code_scope",
 ]

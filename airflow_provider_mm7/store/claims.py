@@ -60,6 +60,7 @@ class Claims(Base):
         lease_s: float,
         transaction_id: Callable[[], str],
         group: int = 1,
+        scope: str | None = None,
     ) -> list[Submission]:
         """Settle what was answered and claim what is sent next, in one commit.
 
@@ -67,6 +68,7 @@ class Claims(Base):
         was told of are given back with :meth:`release`.
 
         :param settlements: see :meth:`settle`.
+        :param scope: whose opt-outs the claimed rows are marked by; whoever claims them settles them.
         :return: what was claimed; see :meth:`claim`.
         """
         wanted = {settlement.submission_id: settlement for settlement in settlements}
@@ -86,6 +88,7 @@ class Claims(Base):
                 group=group,
                 now=now,
                 remember=claimant.token not in self._remembered,
+                scope=scope,
             )
             counts.apply(connection)
             return taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.database import lock_names
 from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
 from airflow_provider_mm7.store.keys import address_key, first_word
+from airflow_provider_mm7.store.opt_outs import record_changes
 from airflow_provider_mm7.store.tables import aside, inbound
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Aside, Inbound, InboundPart, NewInbound
@@ -30,14 +32,15 @@ class InboundMessages(Base):
     """Storing what came in."""
 
     def add_inbound(self, messages: Sequence[NewInbound]) -> list[bool]:
-        """Store messages whose media are stored already, in one commit.
+        """Store messages whose media are stored already, and what they say of their senders' wishes, in one commit.
 
         Ids are in the order of commits: who has seen an id will never see a lower one appear.
 
         :return: for each, whether it is new; False when one of its digest is there.
         :raises StoreUnavailable: nothing was stored.
         """
-        rows = [_values(message, self._clock()) for message in messages]
+        now = self._clock()
+        rows = [_values(message, now) for message in messages]
 
         def store(connection: sa.Connection) -> list[bool]:
             lock_names(connection, {_ORDER})
@@ -45,7 +48,11 @@ class InboundMessages(Base):
             # Inline: no RETURNING, which old SQLite lacks and which would hide the count.
             one = statement.inline()
             options = {"preserve_rowcount": True}
-            return [connection.execute(one.values(**row), execution_options=options).rowcount == 1 for row in rows]
+            new = [connection.execute(one.values(**row), execution_options=options).rowcount == 1 for row in rows]
+            # Not what a repeat says: its sender may have said something else since.
+            said = (message.opt_outs for fresh, message in zip(new, messages, strict=True) if fresh)
+            record_changes(connection, chain.from_iterable(said), now=now)
+            return new
 
         return self._db.write(store)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, owner, submission
+from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
 
@@ -28,8 +28,9 @@ _FROM: dict[State, frozenset[State]] = {
     State.PLANNED: frozenset({State.SENDING}),
 }
 
-#: An acceptance that comes after the row was given back for sending still counts, if the row was not claimed since.
-_GIVEN_BACK = frozenset({State.PLANNED, State.RETRY})
+#: An acceptance that comes after the row was given back for sending still counts, if the row was not claimed since; and
+#: so does one of what was taken out after it had left.
+_GIVEN_BACK = frozenset({State.PLANNED, State.RETRY, State.SUPPRESSED})
 
 _KEYS: Final[sa.BindParameter[Any]] = sa.bindparam("keys", expanding=True)
 
@@ -58,6 +59,12 @@ _CLAIM: Final = (
 _ALONE: Final = sa.bindparam("transaction", type_=sa.Text) + sa.cast(submission.c.id, sa.Text)
 _CLAIM_EACH: Final = _CLAIM.values(transaction_id=_ALONE)
 _CLAIM_GROUP: Final = _CLAIM.values(transaction_id=sa.bindparam("transaction"))
+
+_OPTED_OUT: Final = (
+    sa.select(submission.c.id)
+    .join(opt_out, opt_out.c.number_key == submission.c.recipient_key)
+    .where(submission.c.id.in_(_KEYS), opt_out.c.scope == sa.bindparam("scope"), opt_out.c.opted_out)
+)
 
 _ASKED: Final = (
     sa.select(*(submission.c[name] for name in ("id", "state", "delivery", "transaction_id")))
@@ -96,10 +103,12 @@ def take(
     group: int,
     now: datetime,
     remember: bool = True,
+    scope: str | None = None,
 ) -> list[Submission]:
     """Claim rows. Parameters are those of :meth:`airflow_provider_mm7.store.claims.Claims.claim`.
 
     :param remember: whether the ledger may not know the claimant yet.
+    :param scope: whose opt-outs the claimed rows are marked by.
     """
     rows = connection.execute(_CLAIMABLE, {"batch": batch_id, "now": now, "most": limit}).all() if limit > 0 else []
     if not rows:
@@ -113,6 +122,7 @@ def take(
     claimed = []
     for part in parts:
         keys = [row.id for row in part]
+        out = set(connection.scalars(_OPTED_OUT, {"keys": keys, "scope": scope})) if scope is not None else ()
         shared = None if group <= 1 else f"{prefix}{keys[0]}"
         connection.execute(
             _CLAIM_EACH if shared is None else _CLAIM_GROUP, {"keys": keys, "transaction": shared or prefix, **common}
@@ -127,6 +137,7 @@ def take(
                 transaction_id=shared or f"{prefix}{row.id}",
                 attempts=row.attempts + 1,
                 delivery=row.delivery or None,
+                opted_out=row.id in out,
             )
             for row in part
         ]

@@ -279,9 +279,11 @@ opt_out = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("keyword", sa.Text),
     sa.Column("conn_id", sa.Text),
+    # When it was said, as the message that says it tells; what came late does not undo what was said after it.
+    sa.Column("said_at", UTCDateTime),
     sa.Column("changed_at", UTCDateTime, nullable=False),
     sa.Column("change_no", sa.BigInteger, nullable=False),
-    # Whether the one message that confirms it is still to be sent.
+    # What became of the one message that confirms it; NULL where there is none.
     sa.Column("confirmation", sa.Text),
     sa.Index(None, "scope", "change_no"),
     sa.Index(None, "confirmation"),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from airflow_provider_mm7.store.consent import OptOutChange
+
 
 class State(StrEnum):
     """State of one submission: one recipient of one batch.
@@ -16,6 +18,9 @@ class State(StrEnum):
            ^                    │                               │
            │                    └── crash, time-out ──> unknown │
            └──────────── claimed again <────────────────────────┘
+
+    What was not sent because its recipient wants no messages is ``suppressed``, from any of these but ``accepted`` and
+    ``refused``; it is never sent under the same key, whatever its recipient says later.
     """
 
     PLANNED = "planned"
@@ -87,6 +92,8 @@ class Submission:
     read: str | None = None
     #: when a retry is due.
     not_before: datetime | None = None
+    #: of what was claimed: whether its recipient wanted no messages by then.
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +244,8 @@ class NewInbound:
     text: str | None
     priority: str | None = None
     parts: tuple[InboundPart, ...] = ()
+    #: what it says of its sender's wishes: recorded with it, and kept elsewhere.
+    opt_outs: tuple[OptOutChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

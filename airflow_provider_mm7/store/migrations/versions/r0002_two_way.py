@@ -37,6 +37,7 @@ def upgrade() -> None:
         _text("source"),
         _text("keyword", null=True),
         _text("conn_id", null=True),
+        sa.Column("said_at", _TIME, nullable=True),
         sa.Column("changed_at", _TIME, nullable=False),
         sa.Column("change_no", sa.BigInteger(), nullable=False),
         _text("confirmation", null=True),
