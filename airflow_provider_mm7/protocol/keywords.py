@@ -79,6 +79,7 @@ def fold(text: str) -> str:
 
     :return: empty for what is too long to be a keyword.
     """
+    text = text.strip()
     if len(text) > MAX_LINE:
         return ""
     # Twice, since folding may leave letters that NFKC writes otherwise (The Unicode Standard, 3.13, D146).

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.consent import OPTED_OUT_TEXT, Confirmation, OptOut, OptOutChange, OptOutNews
 from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.keys import address_key
 from airflow_provider_mm7.store.moves import count_move
 from airflow_provider_mm7.store.tables import DUE_NOW, opt_out, opt_out_clock, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
@@ -54,7 +54,7 @@ class OptOuts(Base):
 
     def find_opt_out(self, scope: str, number: str) -> OptOut | None:
         """Give what stands for a number, None when it never said anything."""
-        query = sa.select(opt_out).where(opt_out.c.scope == scope, opt_out.c.number_key == _key(number))
+        query = sa.select(opt_out).where(opt_out.c.scope == scope, opt_out.c.number_key == address_key(number))
         row = self._db.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else _opt_out(row)
 
@@ -74,7 +74,7 @@ class OptOuts(Base):
         if not returned:
             query = query.where(opt_out.c.opted_out)
         if after is not None:
-            place = sa.tuple_(sa.literal(after.scope, sa.Text), sa.literal(_key(after.number), sa.Text))
+            place = sa.tuple_(sa.literal(after.scope, sa.Text), sa.literal(address_key(after.number), sa.Text))
             query = query.where(sa.tuple_(*columns) > place)
         return self._db.read(lambda connection: [_opt_out(row) for row in connection.execute(query)])
 
@@ -143,7 +143,7 @@ class OptOuts(Base):
             sa.update(opt_out)
             .where(
                 opt_out.c.scope == confirmed.scope,
-                opt_out.c.number_key == _key(confirmed.number),
+                opt_out.c.number_key == address_key(confirmed.number),
                 opt_out.c.change_no == confirmed.change_no,
             )
             .values(confirmation=confirmation)
@@ -172,13 +172,13 @@ def _record(connection: sa.Connection, scope: str, changes: Sequence[OptOutChang
         )
     )
     last = connection.execute(_CLOCK, {"asked": scope}).scalar_one()
-    keys = sorted({_key(change.number) for change in changes})
+    keys = sorted({address_key(change.number) for change in changes})
     query = sa.select(opt_out).where(opt_out.c.scope == scope, opt_out.c.number_key.in_(keys))
     before: dict[str, _Row] = {row.number_key: dict(row._mapping) for row in connection.execute(query)}
     standing = dict(before)
     touched: dict[str, _Row] = {}
     for change_no, change in enumerate(changes, last - len(changes) + 1):
-        key = _key(change.number)
+        key = address_key(change.number)
         after = _heed(standing.get(key), change, now)
         if after is not None:
             if "change_no" not in after:
@@ -256,11 +256,6 @@ def _suppress(
         count_move(counts, rows, State.SUPPRESSED)
         counts.apply(connection)
     return ids
-
-
-def _key(number: str) -> str:
-    """Return what a number is compared by: as ``recipient_key`` of submissions."""
-    return identifier(number_key(number))
 
 
 def _opt_out(row: AnyRow) -> OptOut:

@@ -102,3 +102,30 @@ def deliver(
         b"--" + outer + b"--\r\n"
     )
     return body, f'multipart/related; type="text/xml"; start="<soap>"; boundary="{boundary}"'
+
+
+def say(
+    text: str | None,
+    *,
+    sender: str | None = RECIPIENT,
+    recipients: tuple[str, ...] = (SENDER,),
+    subject: str | None = None,
+    date: str | None = None,
+    transaction_id: str = "tx-1",
+) -> tuple[bytes, str]:
+    """Return body and content type of a DeliverReq of text alone, as somebody types it into a handset."""
+    to = "".join(f"<Number>{one}</Number>" for one in recipients)
+    soap = envelope(
+        f'<DeliverReq xmlns="{MM7}"><MM7Version>6.8.0</MM7Version>'
+        f"<Sender>{'' if sender is None else f'<Number>{sender}</Number>'}</Sender>"
+        f"{f'<Recipients><To>{to}</To></Recipients>' if to else ''}"
+        f"{'' if date is None else f'<TimeStamp>{date}</TimeStamp>'}<Priority>Normal</Priority>"
+        f"{'' if subject is None else f'<Subject>{subject}</Subject>'}"
+        '<Content href="cid:content"/></DeliverReq>',
+        transaction_id=transaction_id,
+    )
+    parts = [b"Content-Type: text/xml; charset=utf-8\r\nContent-ID: <soap>\r\n\r\n" + soap]
+    if text is not None:
+        parts.append(b"Content-Type: text/plain; charset=utf-8\r\nContent-ID: <content>\r\n\r\n" + text.encode())
+    body = b"".join(b"--outer\r\n" + part + b"\r\n" for part in parts) + b"--outer--\r\n"
+    return body, 'multipart/related; type="text/xml"; start="<soap>"; boundary="outer"'
