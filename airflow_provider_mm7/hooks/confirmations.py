@@ -50,9 +50,9 @@ class Confirmer:
     :param poll_s: seconds between looks.
     """
 
-    def __init__(self, store: Callable[[], Store], *, poll_s: float = POLL_S, retry_s: float = RETRY_S) -> None:
+    def __init__(self, store: Callable[[], Store], *, poll_s: float | None = None, retry_s: float = RETRY_S) -> None:
         self._store = store
-        self._poll_s = poll_s
+        self._poll_s = POLL_S if poll_s is None else poll_s
         self._retry_s = retry_s
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
