@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
@@ -246,7 +246,7 @@ class Receiver:
                     await self._set_aside(runtime, conn_id, content_type, body, "refused by the store")
                 raise
         elif isinstance(message, DeliverReq):
-            if self._keeping >= max(1, self.config.max_concurrent // 2):
+            if self._keeping >= self.config.max_concurrent:
                 log.warning(
                     "callback conn_id=%s http_status=503: the media of %d are being kept", conn_id, self._keeping
                 )
@@ -280,12 +280,12 @@ class Receiver:
         return [next(new_reports if isinstance(item, NewReport) else new_messages) for item in group]
 
     async def _keep(self, runtime: _Runtime, conn_id: str, message: DeliverReq, envelope: Envelope) -> NewInbound:
-        """Store media, in a thread. A place that does not answer holds up to half of the callers, never the reports."""
-        self._keeping += 1
+        """Store media, in a thread. Counted apart meanwhile: a place that does not answer holds up no reports."""
+        self._busy, self._keeping = self._busy - 1, self._keeping + 1
         try:
             return await _in(runtime.media, self._keep_media, conn_id, message, envelope)
         finally:
-            self._keeping -= 1
+            self._busy, self._keeping = self._busy + 1, self._keeping - 1
 
     def _keep_media(self, conn_id: str, message: DeliverReq, envelope: Envelope) -> NewInbound:
         def store_part(name: str, part: Part) -> str:

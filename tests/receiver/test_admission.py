@@ -241,7 +241,7 @@ async def test_more_than_may_be_worked_on_are_asked_to_come_again(rig: Rig) -> N
 
 
 async def test_media_that_hang_hold_up_no_report(rig: Rig) -> None:
-    rig.config = ReceiverConfig(max_concurrent=6)
+    rig.config = ReceiverConfig(max_concurrent=3)
     rig.sink.go.clear()
     app = rig.app()
     async with rig.client(app=app) as client:
