@@ -11,6 +11,7 @@ from airflow_provider_mm7.store import (
     Batch,
     BatchSummary,
     NewSubmission,
+    OptOutNews,
     Origin,
     Owner,
     Settlement,
@@ -80,10 +81,22 @@ class NoLedger(Store):
         return moved
 
     def turn(
-        self, batch_id: str, claimant: Owner, *, settlements: Iterable[Settlement] = (), **room: Any
+        self,
+        batch_id: str,
+        claimant: Owner,
+        *,
+        settlements: Iterable[Settlement] = (),
+        scope: str | None = None,
+        **room: Any,
     ) -> list[Submission]:
         self.settle(batch_id, settlements)
         return self.claim(batch_id, claimant, **room)
+
+    def opt_out_clock(self, scope: str) -> int:
+        return 0
+
+    def opt_out_news(self, scope: str, batch_id: str, after: int) -> OptOutNews:
+        return OptOutNews(change_no=0)
 
     def settle_abandoned(self, batch_id: str, *, is_alive: Callable[[Owner], bool | None]) -> int:
         return 0
