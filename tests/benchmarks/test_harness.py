@@ -12,13 +12,15 @@ import pytest
 import requests
 
 from airflow_provider_mm7.protocol import SubmitRsp, load
-from tests.benchmarks import message
+from tests.benchmarks import message, slow_disk
 from tests.benchmarks.__main__ import run_suites
 from tests.benchmarks.bench import Bench, Suite
 from tests.benchmarks.figures import TARGETS, Figure, Outcome, at_least, at_most
 from tests.benchmarks.processes import ROOT, SinkProcess
 from tests.benchmarks.rounds import Contender, Unfair
+from tests.benchmarks.sent import SQLiteLedgers
 from tests.benchmarks.spec import Run
+from tests.benchmarks.suites import receiving
 
 
 @pytest.fixture
@@ -168,3 +170,22 @@ def test_a_figure_is_the_median_and_is_held_against_its_target() -> None:
         True, False, True, False,
     )  # fmt: skip
     assert Figure(key="none", title="", unit="", values=(1.0,)).verdict == ""
+
+
+@pytest.mark.parametrize("way", ["parse", "each", "group"])
+def test_what_a_receiver_acknowledges_it_has_stored(way: str, tmp_path: Path) -> None:
+    ledger = SQLiteLedgers(tmp_path / "ledgers").ledger
+    contender = receiving.Contender(name=way, way=way, ledger=ledger)
+    taken = receiving.one_round(contender, tmp_path / "receiver", 0.2)
+    assert taken.answers.acknowledged > 0
+    assert taken.answers.others == 0
+    assert 0 < taken.answers.p50_ms <= taken.answers.p99_ms <= taken.answers.most_ms
+    assert not list((tmp_path / "ledgers").glob("1.db*"))
+
+
+def test_a_slow_disk_is_slow(tmp_path: Path) -> None:
+    try:
+        env = slow_disk.environment(tmp_path)
+    except slow_disk.NoSlowDisk as exc:
+        pytest.skip(str(exc))
+    assert slow_disk.fsync_us(tmp_path, env) >= slow_disk.FSYNC_US

@@ -73,7 +73,7 @@ def receiver(bench: Bench) -> Outcome:
         taken: dict[str, list[Taken]] = {contender.name: [] for contender in contenders}
         for number in range(1, bench.rounds + 1):
             for contender in contenders:
-                one = _round(contender, bench.folder / "receiver", SECONDS * bench.pace)
+                one = one_round(contender, bench.folder / "receiver", SECONDS * bench.pace)
                 taken[contender.name].append(one)
                 tell(
                     f"  round {number}, {contender.name}: {one.answers.rate:.0f}/s,"
@@ -116,7 +116,7 @@ def _contenders(bench: Bench, stack: ExitStack, folder: Path) -> tuple[list[Cont
 SLOW = f", fsync {FSYNC_US / 1000:g} ms"
 
 
-def _round(contender: Contender, folder: Path, seconds: float) -> Taken:
+def one_round(contender: Contender, folder: Path, seconds: float) -> Taken:
     """Measure one contender once.
 
     :raises Unfair: what it acknowledged is not what it stored, or it acknowledged not everything.
