@@ -41,6 +41,6 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({FOREIGN_MODULES})\..*"),
     ("py:.*", rf"({FOREIGN_NAMES})"),
     # Inside of the package: named in signatures, no part of what users import.
-    ("py:class", r"airflow_provider_mm7\.(hooks\.connection|triggers|transport|store|sending)\..*"),
-    ("py:class", r"DeliveryReportTrigger"),
+    ("py:class", r"airflow_provider_mm7\.(hooks\.connection|sensors\.base|triggers|transport|store|sending)\..*"),
+    ("py:class", r"DeliveryReportTrigger|InboundAnswerTrigger|ReplyContent"),
 ]

@@ -168,7 +168,7 @@ def claimed(
 
 def current_holder() -> Holder:
     """Say who claims: the running task, all its tries being one holder; outside of a task, this call."""
-    ti = _running_task()
+    ti = running_task()
     if ti is None:
         name = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4()}"
         return Holder(name=name, token=name)
@@ -177,7 +177,8 @@ def current_holder() -> Holder:
     return Holder(name=name, token=f"{ti.id}/{ti.try_number}")
 
 
-def _running_task() -> Any | None:
+def running_task() -> Any | None:
+    """Give the task instance that runs in this process; None outside of tasks."""
     from airflow.sdk import get_current_context
 
     try:

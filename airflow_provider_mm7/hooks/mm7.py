@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -18,6 +18,7 @@ from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.defaults import INBOUND_CONSUMER, INBOUND_LEASE_S, INBOUND_LIMIT
 from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, PermanentStatusError, RetryableStatusError
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_mm7.hooks.inbound import InboundMMS
 from airflow_provider_mm7.hooks.inbox import ClaimedMessages, claimed, current_holder
 from airflow_provider_mm7.hooks.masking import mask_secrets
 from airflow_provider_mm7.protocol import (
@@ -38,6 +39,9 @@ from airflow_provider_mm7.protocol import (
 from airflow_provider_mm7.sending.outcome import find_status
 from airflow_provider_mm7.store import InboundFilter
 from airflow_provider_mm7.transport import MMSCClient, probe
+
+if TYPE_CHECKING:
+    from airflow_provider_mm7.hooks.reply import ReplyContent
 
 _Answer = TypeVar("_Answer", bound=Message)
 _Request = TypeVar("_Request", bound=VaspRequest)
@@ -188,6 +192,39 @@ class MM7Hook(BaseHook):
             since=since,
         )
         return claimed(consumer, wanted, holder=current_holder(), limit=limit, lease_s=lease_s, aws_conn_id=aws_conn_id)
+
+    def reply(
+        self,
+        inbound: InboundMMS | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        on_unknown: str = "hold",
+        aws_conn_id: str | None = "aws_default",
+        **content: Unpack[ReplyContent],
+    ) -> dict[str, Any]:
+        """Answer a message from a handset: to its sender, under its LinkedID, over this connection.
+
+        Goes through the ledger, and once: a task that runs again does not answer again, nor does another run of it to
+        which the same message is handed. Who wants no messages is not written to, and counted as suppressed.
+
+        :param inbound: the message, as ``claim_inbound`` gives it, or its JSON form from XCom.
+        :param idempotency_key: names the answer. Default: the task and the message's id, so a second answer of one task
+            to one message needs a key of its own.
+        :param on_unknown: ``hold`` or ``resend`` an answer that may have been accepted, when the task runs again.
+        :param aws_conn_id: connection through which ``s3://`` media are read.
+        :param content: ``text``, ``subject``, ``media`` and more of
+            :class:`~airflow_provider_mm7.operators.mm7.SendMMSOperator`'s parameters.
+        :return: what SendMMSOperator returns.
+        :raises InputError: it cannot be sent, or nobody can be answered.
+        :raises StatusError: the MMSC refused it; other errors as of :meth:`submit`.
+        :raises StoreError: the ledger cannot be used.
+        """
+        # Imported late: it sends through a courier, which has hooks of its own.
+        from airflow_provider_mm7.hooks.reply import send_reply
+
+        return send_reply(
+            self.mm7_conn_id, inbound, content, key=idempotency_key, on_unknown=on_unknown, aws_conn_id=aws_conn_id
+        )
 
     def test_connection(self) -> tuple[bool, str]:
         """Reach the MMSC with the credentials and send nothing to anyone.

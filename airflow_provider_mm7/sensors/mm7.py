@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, PokeReturnValue
 
-from airflow_provider_mm7.exceptions import InputError, StoreError, StoreNotShared, StoreUnavailable
+from airflow_provider_mm7.exceptions import InputError, StoreError
 from airflow_provider_mm7.hooks.delivery import (
     DEFAULT_DELIVERED_STATUSES,
     DEFAULT_MIN_DELIVERED_RATIO,
@@ -26,21 +18,22 @@ from airflow_provider_mm7.hooks.delivery import (
     Verdict,
     WaitFor,
     judge,
-    ledger_url,
     read_store,
-    receivers_alive,
     sender_of,
 )
+from airflow_provider_mm7.sensors.base import StoreSensor
+from airflow_provider_mm7.sensors.inbound import InboundMMSSensor
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
-from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mm7.store.types import Origin
 
+__all__ = ["DeliveryReportSensor", "InboundMMSSensor"]
 
-class DeliveryReportSensor(BaseSensorOperator):
+
+class DeliveryReportSensor(StoreSensor):
     """Wait until a batch of messages is delivered, or only sent, or even read.
 
     The ratio is delivered / accepted, unless ``wait_for`` says otherwise. The sensor succeeds when the wanted ratio is
@@ -79,7 +72,6 @@ class DeliveryReportSensor(BaseSensorOperator):
         delivered_statuses: Sequence[str] = DEFAULT_DELIVERED_STATUSES,
         min_delivered_ratio: float = DEFAULT_MIN_DELIVERED_RATIO,
         wait_for: str = WaitFor.DELIVERED,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -91,56 +83,10 @@ class DeliveryReportSensor(BaseSensorOperator):
         self.delivered_statuses = delivered_statuses
         self.min_delivered_ratio = min_delivered_ratio
         self.wait_for = str(wait_for)
-        self.deferrable = deferrable
-        self._failed_pokes = 0
-        self._warned = False
 
-    def execute(self, context: Context) -> Any:
-        """Look once, and wait when that does not decide it.
-
-        :return: the counts.
-        """
-        if not self.deferrable:
-            return super().execute(context)
-        # A look before deferring: a trigger that fires at once can overtake the end of the task that deferred to it.
-        looked = self.poke(context)
-        if looked.is_done:
-            return looked.xcom_value
-        return self.defer(
-            trigger=DeliveryReportTrigger(
-                batch_id=self.batch_id,
-                message_ids=self._question().message_ids,
-                delivered_statuses=self.delivered_statuses,
-                min_delivered_ratio=self.min_delivered_ratio,
-                wait_for=self.wait_for,
-                poll_interval_s=self.poke_interval,
-                skip_on_failure=self._skips,
-                resume_on=self._resume_on(),
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
-
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look once.
-
-        :return: done with the counts, or not done.
-        :raises AirflowFailException: the verdict is a failure, or what was asked makes no sense.
-        :raises AirflowSkipException: the verdict is a failure, under soft_fail.
-        :raises StoreUnavailable: as often in a row as the store may be unavailable.
-        """
+    def _look(self, url: str, context: Context) -> PokeReturnValue:
         question = self._question()
-        url = self._url()
-        try:
-            summary = read_store(url, [question])[question]
-        except StoreUnavailable as exc:
-            self._failed_pokes += 1
-            # A rescheduled sensor is a new object each time and cannot count: its timeout is the bound.
-            if self._failed_pokes >= MAX_FAILED_POLLS and not self.reschedule:
-                raise
-            self.log.warning("The MM7 store is not available: %s", exc)
-            return PokeReturnValue(is_done=False)
-        self._failed_pokes = 0
+        summary = read_store(url, [question])[question]
         criteria = Criteria(
             delivered_statuses=self.delivered_statuses,
             min_delivered_ratio=self.min_delivered_ratio,
@@ -150,8 +96,22 @@ class DeliveryReportSensor(BaseSensorOperator):
         if verdict.decision is not Decision.WAIT:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(verdict, context))
         self.log.info("%s", verdict.reason)
-        self._warn_once(url, question, context)
         return PokeReturnValue(is_done=False)
+
+    def _trigger(self, context: Context) -> DeliveryReportTrigger:
+        return DeliveryReportTrigger(
+            batch_id=self.batch_id,
+            message_ids=self._question().message_ids,
+            delivered_statuses=self.delivered_statuses,
+            min_delivered_ratio=self.min_delivered_ratio,
+            wait_for=self.wait_for,
+            poll_interval_s=self.poke_interval,
+            skip_on_failure=self._skips,
+            resume_on=self._resume_on(),
+        )
+
+    def _asked(self) -> str:
+        return str(self._question())
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | str) -> Any:
         """Take over the trigger's verdict, where the trigger must not end the task itself.
@@ -165,37 +125,6 @@ class DeliveryReportSensor(BaseSensorOperator):
         verdict = Verdict(decision=Decision(event["decision"]), reason=event["reason"], result=dict(event["result"]))
         return self._finish(verdict, context)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the trigger.
-
-        Not the base sensor's way: up to Airflow 3.3 that skips under soft_fail whatever happened in the triggerer, a
-        store that was down included, while a poking sensor would fail.
-        """
-        try:
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout as exc:
-            return self._last_look(context, exc)
-        except AirflowSkipException:
-            raise
-        except Exception as exc:
-            if self.never_fail:
-                raise AirflowSkipException(f"Skipped, never_fail is set: {exc}") from exc
-            raise
-
-    def _last_look(self, context: Context, timed_out: TaskDeferralTimeout) -> Any:
-        """Look once more when the deferral has timed out: the triggerer may have been away."""
-        try:
-            looked = self.poke(context)
-        except StoreError as exc:
-            self.log.warning("The MM7 store cannot be used: %s", exc)
-            looked = PokeReturnValue(is_done=False)
-        if looked.is_done:
-            return looked.xcom_value
-        message = f"{self._question()}: not decided within the timeout of {self.timeout:g} s"
-        if self._skips:
-            raise AirflowSkipException(message) from timed_out
-        raise AirflowSensorTimeout(message) from timed_out
-
     def _finish(self, verdict: Verdict, context: Context) -> dict[str, Any]:
         if verdict.decision is Decision.SUCCEED:
             self.log.info("%s", verdict.reason)
@@ -205,10 +134,6 @@ class DeliveryReportSensor(BaseSensorOperator):
         if self._skips:
             raise AirflowSkipException(verdict.reason)
         raise AirflowFailException(verdict.reason)
-
-    @property
-    def _skips(self) -> bool:
-        return bool(self.soft_fail or self.never_fail)
 
     def _question(self) -> Question:
         """Make the question of the rendered templates.
@@ -222,37 +147,27 @@ class DeliveryReportSensor(BaseSensorOperator):
         except InputError as exc:
             raise AirflowFailException(str(exc)) from exc
 
-    def _url(self) -> str:
-        try:
-            return ledger_url()
-        except StoreNotShared as exc:
-            raise AirflowFailException(str(exc)) from exc
-
     def _resume_on(self) -> list[str]:
         """Verdicts that only a worker can carry out without losing something."""
-        loses_success = (
-            bool(self.outlets)  # asset events
-            or self.multiple_outputs
-            or not self.do_xcom_push
-            # The length of what downstream tasks are mapped over.
-            or next(self.iter_mapped_dependants(), None) is not None
-        )
         # From Airflow 3.3 on a failure event is retried; on a worker AirflowFailException ends the task for good.
-        loses_failure = not self.do_xcom_push or bool(
-            self.on_skipped_callback if self._skips else self.retries or (self.email and self.email_on_failure)
+        loses_failure = (
+            not self.do_xcom_push
+            or self._is_read
+            or bool(self.on_skipped_callback if self._skips else self.retries or (self.email and self.email_on_failure))
         )
-        return ["succeed"] * loses_success + ["fail"] * loses_failure
+        return ["succeed"] * self._loses_success + ["fail"] * loses_failure
 
-    def _warn_once(self, url: str, question: Question, context: Context) -> None:
+    def _warn(self, url: str) -> None:
         """Say what cannot arrive: reports that nobody writes to the store, read replies that nobody asked for."""
-        if self._warned or self.wait_for == WaitFor.SUBMITTED:
+        if self.wait_for == WaitFor.SUBMITTED:
             return
-        self._warned = True
-        if self.reschedule and context["ti"].get_first_reschedule_date(context) is not None:
-            return
+        self._warn_without_receiver(url)
+        if self.wait_for == WaitFor.READ:
+            self._warn_unless_asked_for(url)
+
+    def _warn_unless_asked_for(self, url: str) -> None:
         try:
-            alive = receivers_alive(url)
-            sender = sender_of(url, question) if self.wait_for == WaitFor.READ else None
+            sender = sender_of(url, self._question())
         except StoreError as exc:
             self.log.warning("The MM7 store is not available: %s", exc)
             return
@@ -261,11 +176,6 @@ class DeliveryReportSensor(BaseSensorOperator):
                 "Task %s sends without read_reply=True: the MMSC is not asked for read replies, and there may never be "
                 "any to wait for",
                 sender.task_id,
-            )
-        if not alive:
-            self.log.warning(
-                "No receiver writes to this MM7 store: delivery reports will not be seen. Is a receiver running, with "
-                "the same [mm7] sql_alchemy_conn as the workers and the triggerer? See `airflow mm7 db check`."
             )
 
     def _does_not_ask(self, sender: Origin) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import IN_LIST, Base, chunks
-from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, NO_REPORT, report, submission
+from airflow_provider_mm7.store.base import IN_LIST, AnyRow, Base, chunks
+from airflow_provider_mm7.store.filters import InboundFilter, conditions
+from airflow_provider_mm7.store.inbound import as_inbound
+from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, NO_REPORT, inbound, report, submission
 from airflow_provider_mm7.store.text import identifier
-from airflow_provider_mm7.store.types import DeliverySummary, ReportKind
+from airflow_provider_mm7.store.types import DeliverySummary, Inbound, ReportKind
 
 
 class Waiting(Base):
@@ -58,6 +60,43 @@ class Waiting(Base):
 
         self._db.read(read)
         return [_sum_up(group, sent, heard, read_by) for group in wanted]
+
+    def newest_inbound_id(self) -> int:
+        """Give the id of the latest message from a handset, 0 when there is none."""
+        return self._db.read(lambda connection: connection.scalar(sa.select(sa.func.max(inbound.c.id)))) or 0
+
+    def first_inbound(
+        self,
+        wanted: InboundFilter,
+        *,
+        senders: Sequence[str] = (),
+        linked_ids: Sequence[str] = (),
+        after_id: int = 0,
+    ) -> Inbound | None:
+        """Give the first message from a handset that fits, if there is one. Claims nothing.
+
+        :param senders: one of these numbers, as :class:`InboundFilter` keeps them; empty: any.
+        :param linked_ids: an answer to one of these MessageIDs; empty: any.
+        :param after_id: only among those with a higher id.
+        """
+        chosen = [inbound.c.id > after_id, *conditions(wanted)]
+        few = IN_LIST // 2
+        parts = [
+            [
+                *chosen,
+                *([inbound.c.sender_key.in_(some)] if some else []),
+                *([inbound.c.linked_id.in_(ids)] if ids else []),
+            ]
+            for some in list(chunks(senders, few)) or [[]]
+            for ids in list(chunks(linked_ids, few)) or [[]]
+        ]
+
+        def read(connection: sa.Connection) -> list[AnyRow]:
+            queries = [sa.select(inbound).where(*where).order_by(inbound.c.id).limit(1) for where in parts]
+            return [row for query in queries for row in connection.execute(query)]
+
+        found = self._db.read(read)
+        return as_inbound(min(found, key=lambda row: row.id)) if found else None
 
     def last_changes(self, batch_ids: Iterable[str]) -> dict[str, datetime]:
         """Say when a submission of each batch was last planned, claimed or settled; reports do not count.

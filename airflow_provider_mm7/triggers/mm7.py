@@ -23,20 +23,22 @@ from airflow_provider_mm7.hooks.delivery import (
 )
 from airflow_provider_mm7.hooks.presence import say_alive
 from airflow_provider_mm7.triggers import poll
+from airflow_provider_mm7.triggers.answer import InboundAnswerTrigger
+from airflow_provider_mm7.triggers.ending import Resumption
 from airflow_provider_mm7.triggers.inbound import InboundMMSTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_mm7.store.types import DeliverySummary
 
-__all__ = ["DeliveryReportTrigger", "InboundMMSTrigger"]
+__all__ = ["DeliveryReportTrigger", "InboundAnswerTrigger", "InboundMMSTrigger"]
 
 
 class DeliveryReportTrigger(BaseTrigger):
     """Wait until a batch is sent, delivered or read, or cannot be any more.
 
     It ends the task itself, with a success, failure or skip event. Where such an event would lose something it sends
-    the verdict back to the task instead (``resume_on``): Airflow drops asset events, and runs retries, when a trigger
-    ends a task.
+    the verdict back to the task instead (``resume_on``): when a trigger ends a task, Airflow drops asset events, runs
+    retries, and gives downstream tasks the JSON text of the result in place of the result.
 
     :param batch_id: the batch; exactly one of batch_id and message_ids is given.
     :param message_ids: MessageIDs given by the MMSC.
@@ -90,9 +92,12 @@ class DeliveryReportTrigger(BaseTrigger):
 
         :raises StoreError: the store cannot be used, or was unavailable for too many polls.
         """
+        resumption = Resumption()
         verdict = await self._verdict()
         log = self.log.info if verdict.decision is Decision.SUCCEED else self.log.warning
         log("%s: %s", verdict.decision, verdict.reason)
+        if verdict.decision in self.resume_on:
+            await resumption.wait()
         yield self._event(verdict)
 
     async def _verdict(self) -> Verdict:

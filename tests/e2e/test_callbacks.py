@@ -179,6 +179,7 @@ def test_read_replies_are_waited_for(stage: Stage) -> None:
     seen = stage.airflow.xcom("e2e_read", run_id, "seen")
     assert (seen["delivered"], seen["read"], seen["by_read_status"]) == (1, 1, {"Read": 1})
     assert stage.airflow.xcom("e2e_read", run_id, "sent")["accepted"] == 1
+    assert stage.airflow.xcom("e2e_read", run_id, "count") == 1
     printed = stage.airflow.cli("mm7", "history", received["message_id"], "-o", "json")
     history = json.loads(printed[printed.index("[") :])
     assert [(row["kind"], row["mm_status"]) for row in history] == [("delivery", "Retrieved"), ("read", "Read")]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_mm7.protocol import number_key
 from airflow_provider_mm7.store import open_store
 from tests.support.sandbox import wait_for
 from tests.support.stage import Stage
 
 MEDIA = Path(__file__).parents[2] / "example_dags" / "media"
+#: A whole GIF of one pixel, as a handset sends it.
+PICTURE = {"content_type": "image/gif", "base64": "R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs="}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 RESULT_KEYS = {"batch_id", "total", "accepted", "refused", "unknown", "suppressed", "planned", "messages"}
@@ -175,3 +178,43 @@ def test_batch_from_a_recipients_file(stage: Stage) -> None:
     airflow.wait_run("mms_batch", run_id, 120, expect="failed")
     assert stage.sandbox.accepted_for(numbers[3]) == []
     assert "line 2: +1202*****43: media holds the segment . or .." in written_by(stage)
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "follows", "reply"),
+    [
+        ("+12025550186", "Yes, please!", "expect", "See you at eight."),
+        ("+12025550187", "no", "give_away", "Another time, then."),
+        ("+12025550188", "Who is this?", "call", None),
+    ],
+)
+def test_survey_waits_for_the_answer(stage: Stage, number: str, said: str, follows: str, reply: str | None) -> None:
+    # What came before the run is no answer to it.
+    handset = {"sender": number, "recipient": "+12025550100"}
+    stage.sandbox.ask("POST", "/deliver", {**handset, "text": "Something else"})
+    airflow = stage.airflow
+    run_id = airflow.trigger("mms_survey", {"customer": number})
+    airflow.wait_task("mms_survey", run_id, "answer", ["deferred"], 120)
+    (asked,) = stage.sandbox.accepted_for(number)
+    posted = stage.sandbox.ask(
+        "POST", "/deliver", {**handset, "text": said, "linked_id": asked["message_id"], "media": [PICTURE]}
+    )
+    assert posted["attempts"][0]["http_status"] == 200
+    airflow.wait_run("mms_survey", run_id, 120)
+
+    states = airflow.task_states("mms_survey", run_id)
+    branches = dict.fromkeys(("expect", "give_away", "call"), "skipped") | {follows: "success"}
+    assert states == {"ask": "success", "answer": "success", "understand": "success", **branches}
+    answer = airflow.xcom("mms_survey", run_id, "answer")
+    assert (answer["text"], answer["linked_id"]) == (said, asked["message_id"])
+    assert number_key(answer["sender"]) == number_key(number)
+    (picture,) = answer["media"]
+    assert hashlib.sha256(Path(picture["uri"].removeprefix("file://")).read_bytes()).hexdigest() == picture["sha256"]
+
+    replies = stage.sandbox.accepted_for(number)[1:]
+    assert [one["parts"][-1]["text"] for one in replies] == [reply] * (reply is not None)
+    for one in replies:
+        assert f"<LinkedID>{asked['message_id']}</LinkedID>" in one["soap"]
+    logged = written_by(stage)
+    for secret in (number.removeprefix("+"), said) if len(said) > 2 else (number.removeprefix("+"),):
+        assert secret not in logged

@@ -280,11 +280,18 @@ def test_the_trigger_ends_the_task_unless_that_loses_something(
         assert ("return_value" in ti.xcoms) is task.do_xcom_push
 
 
-def test_what_others_are_mapped_over_is_pushed_on_a_worker(store: Store, ti: TaskInstance) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("pushes", [False, True])
+def test_what_others_may_read_is_pushed_on_a_worker(
+    store: Store, ti: TaskInstance, *, mapped: bool, pushes: bool
+) -> None:
     batch_id, _ = send(store, "k", accepted=1)
-    task = sensor(batch_id=batch_id, deferrable=True)
-    sensor(task_id="mapped", batch_id="b1").__class__.partial(task_id="after").expand(batch_id=task.output)
-    assert deferral_of(task, ti).trigger.serialize()[1]["resume_on"] == ["succeed"]
+    task = sensor(batch_id=batch_id, deferrable=True, do_xcom_push=pushes)
+    if mapped:
+        sensor(task_id="mapped", batch_id="b1").__class__.partial(task_id="after").expand(batch_id=task.output)
+    else:
+        task >> sensor(task_id="after", batch_id="b1")
+    assert deferral_of(task, ti).trigger.serialize()[1]["resume_on"] == ["fail", "succeed"]
 
 
 @pytest.mark.parametrize(("status", "ends"), [("Retrieved", "success"), ("Expired", "failed")])

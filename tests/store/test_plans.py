@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store import NewSubmission, ReportKind, Store
+from airflow_provider_mm7.store.filters import ANY
 from tests.store.make import claim, numbers, report, settled
 
 
@@ -76,11 +77,24 @@ def ids(store: Store) -> list[str]:
         (lambda store, batch: store.settle_abandoned(batch, is_alive=lambda _: False), "ix_mm7_submission_sending"),
         (lambda store, batch: store.add_reports([report("m-+6421100001", "Expired")]), "ix_mm7_submission_message_id"),
         (lambda store, batch: store.delivery_of_messages(["m-+6421100001"]), "ix_mm7_submission_message_id"),
+        (lambda store, batch: store.first_inbound(ANY, senders=["1", "2"]), "ix_mm7_inbound_sender_key_id"),
+        (lambda store, batch: store.first_inbound(ANY, linked_ids=["m1"]), "ix_mm7_inbound_linked_id_id"),
         (lambda store, batch: store.submissions(batch, after_id=50, limit=5), ""),
         (lambda store, batch: store.reports(batch_id=batch, limit=5), ""),
         (lambda store, batch: store.plan(batch, [NewSubmission(recipient="+1")]), ""),
     ],
-    ids=["claim", "next_due", "abandoned", "add_reports", "messages", "submissions", "reports", "plan"],
+    ids=[
+        "claim",
+        "next_due",
+        "abandoned",
+        "add_reports",
+        "messages",
+        "answer_from",
+        "answer_to",
+        "submissions",
+        "reports",
+        "plan",
+    ],
 )
 def test_no_table_is_read_whole(filled: Store, work: Callable[[Store, str], object], index: str) -> None:
     batch_id = ids(filled)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, task
 
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
@@ -45,7 +45,7 @@ with DAG("e2e_wait", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC),
 
 with DAG("e2e_read", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params=PARAMS):
     batch_id = send(read_reply=True).output["batch_id"]  # type: ignore[index]  # Airflow annotates the base class
-    for wait_for, task_id in (("submitted", "sent"), ("read", "seen")):
+    waiting = [
         DeliveryReportSensor(
             task_id=task_id,
             batch_id=batch_id,
@@ -54,3 +54,12 @@ with DAG("e2e_read", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC),
             poke_interval=POLL_S,
             timeout=300,
         )
+        for wait_for, task_id in (("submitted", "sent"), ("read", "seen"))
+    ]
+
+    @task
+    def count(result: dict[str, Any]) -> int:
+        """A deferred sensor's result is to the next task what a poking one's is."""
+        return int(result["read"])
+
+    count(waiting[1].output)  # type: ignore[arg-type]
