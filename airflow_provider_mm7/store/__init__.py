@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_mm7.store.alerts import AlertLimit, HeldBack, Ruling
 from airflow_provider_mm7.store.batches import RowKey, batch_id_of
 from airflow_provider_mm7.store.components import FRESH_S
 from airflow_provider_mm7.store.consent import (
@@ -45,6 +46,7 @@ from airflow_provider_mm7.store.types import (
 __all__ = [
     "FRESH_S",
     "OPTED_OUT_TEXT",
+    "AlertLimit",
     "Aside",
     "Batch",
     "BatchSummary",
@@ -53,6 +55,7 @@ __all__ = [
     "Component",
     "Confirmation",
     "DeliverySummary",
+    "HeldBack",
     "Holder",
     "Inbound",
     "InboundClaim",
@@ -70,6 +73,7 @@ __all__ = [
     "Report",
     "ReportKind",
     "RowKey",
+    "Ruling",
     "Settlement",
     "Source",
     "State",

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError
 from airflow_provider_mm7.store import schema
+from airflow_provider_mm7.store.alerts import Alerts
 from airflow_provider_mm7.store.base import utc_now
 from airflow_provider_mm7.store.batches import Batches
 from airflow_provider_mm7.store.claims import Claims
@@ -27,7 +28,7 @@ from airflow_provider_mm7.store.types import StoreCheck
 from airflow_provider_mm7.store.waiting import Waiting
 
 
-class Store(Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, OptOuts, Components, Pruning):
+class Store(Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, OptOuts, Alerts, Components, Pruning):
     """The ledger of what was sent and what came back.
 
     Making one opens nothing and checks nothing; :func:`open_store` does. Safe to use from many threads, and after fork.

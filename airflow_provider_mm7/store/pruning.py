@@ -11,6 +11,7 @@ from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.tables import (
     NOT_DONE,
+    alert,
     aside,
     batch,
     batch_count,
@@ -66,6 +67,7 @@ class Pruning(Base):
             report_events=events + self._delete(report_event, report_event.c.received_at < before, ~told),
             inbound=self._prune_inbound(before, unfinished=unfinished),
             kept_aside=self._delete(aside, aside.c.received_at < before),
+            alerts=self._delete(alert, alert.c.asked_at < before),
             components=self._prune_processes(before),
         )
 

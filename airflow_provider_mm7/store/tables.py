@@ -328,3 +328,30 @@ rate = sa.Table(
     sa.Column("conn_id", sa.Text, primary_key=True),
     sa.Column("next_at", UTCDateTime, nullable=False),
 )
+
+# How many alerts a scope (a DAG's to some people) may send, and when its next summary may leave (see alerts.py).
+alert_scope = sa.Table(
+    "mm7_alert_scope",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    # When all that was sent will have been made up for, at the pace of the limit.
+    sa.Column("paid_at", UTCDateTime, nullable=False),
+    sa.Column("summary_at", UTCDateTime, nullable=False),
+)
+
+# What was alerted of, once each. Who adds one holds the scope's row until commit: ids of a scope are in one order.
+alert = sa.Table(
+    "mm7_alert",
+    metadata,
+    _id(),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    # sent, held, or told (held once, and counted by the alert or summary in told_by).
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("told_by", sa.Text),
+    sa.Column("asked_at", UTCDateTime, nullable=False),
+    sa.Index(None, "scope", "state", "id"),
+    sa.Index(None, "asked_at"),
+    sqlite_autoincrement=True,
+)

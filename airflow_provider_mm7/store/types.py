@@ -314,4 +314,5 @@ class PruneCounts:
     report_events: int = 0
     inbound: int = 0
     kept_aside: int = 0
+    alerts: int = 0
     components: int = 0

@@ -1,4 +1,4 @@
-"""What consumers of messages from handsets have done, opt-outs, and counts of read replies."""
+"""What consumers of messages from handsets have done, opt-outs, counts of read replies, and limits of alerts."""
 
 from __future__ import annotations
 
@@ -52,9 +52,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", name="pk_mm7_opt_out_clock"),
     )
     _reads()
+    _alerts()
 
 
 def downgrade() -> None:
+    for name in ("mm7_alert", "mm7_alert_scope"):
+        op.drop_table(name)
     for name in ("mm7_read_count", "mm7_opt_out_clock", "mm7_opt_out", "mm7_inbound_cursor", "mm7_inbound_claim"):
         op.drop_table(name)
     op.drop_column("mm7_submission", "read_status")
@@ -91,6 +94,31 @@ def _reads() -> None:
         "INSERT INTO mm7_read_count (batch_id, delivery, read_status, n) SELECT batch_id, delivery, read_status, "
         "count(*) FROM mm7_submission WHERE read_status IS NOT NULL GROUP BY batch_id, delivery, read_status"
     )
+
+
+def _alerts() -> None:
+    op.create_table(
+        "mm7_alert_scope",
+        _text("scope"),
+        sa.Column("paid_at", _TIME, nullable=False),
+        sa.Column("summary_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("scope", name="pk_mm7_alert_scope"),
+    )
+    op.create_table(
+        "mm7_alert",
+        sa.Column("id", _BIG, autoincrement=True, nullable=False),
+        _text("key"),
+        _text("scope"),
+        _text("event"),
+        _text("state"),
+        _text("told_by", null=True),
+        sa.Column("asked_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_mm7_alert"),
+        sa.UniqueConstraint("key", name="uq_mm7_alert_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_mm7_alert_scope_state_id", "mm7_alert", ["scope", "state", "id"])
+    op.create_index("ix_mm7_alert_asked_at", "mm7_alert", ["asked_at"])
 
 
 def _inbound() -> None:
