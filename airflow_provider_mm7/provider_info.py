@@ -215,6 +215,8 @@ PROVIDER_INFO: dict[str, Any] = {
     "operators": [{"integration-name": INTEGRATION, "python-modules": ["airflow_provider_mm7.operators.mm7"]}],
     "sensors": [{"integration-name": INTEGRATION, "python-modules": ["airflow_provider_mm7.sensors.mm7"]}],
     "triggers": [{"integration-name": INTEGRATION, "python-modules": ["airflow_provider_mm7.triggers.mm7"]}],
+    "notifications": ["airflow_provider_mm7.notifications.mm7.MMSNotifier"],
+    "task-decorators": [{"name": "mms", "class-name": "airflow_provider_mm7.decorators.mm7.mms_task"}],
     "connection-types": [
         {
             "connection-type": "mm7",

@@ -63,6 +63,7 @@ def test_everything_named_can_be_imported() -> None:
         for module in entry["python-modules"]
     ]
     classes = [entry["hook-class-name"] for entry in PROVIDER_INFO["connection-types"]]
+    classes += [entry["class-name"] for entry in PROVIDER_INFO["task-decorators"]] + PROVIDER_INFO["notifications"]
     for module in modules:
         import_module(module)
     for path in [*classes, *PROVIDER_INFO["cli"]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from airflow_provider_mm7.exceptions import MediaUnavailable, MM7Error
+from airflow_provider_mm7.exceptions import MM7Error
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
 from airflow_provider_mm7.hooks.sending import Courier
@@ -145,10 +145,13 @@ class Alarm:
         ends = time.monotonic() + TIME_S
         try:
             prepared = self._courier.prepare(draft)
-        except (MM7Error, ValueError) as exc:
-            if not draft.media or not isinstance(exc, MediaUnavailable | ValueError):
+        except Exception as exc:
+            if not draft.media:
                 raise
-            log.warning("the alert goes without its picture: %s", exc)
+            # Whatever is wrong with a picture, people are to know what happened.
+            log.warning(
+                "the alert goes without its picture: %s", exc if isinstance(exc, MM7Error) else type(exc).__name__
+            )
             prepared = self._courier.prepare(replace(draft, media=(), smil="auto"))
         _check(self._courier.send(prepared, key=key, origin=origin, stopped=lambda: time.monotonic() > ends))
 
@@ -239,8 +242,8 @@ class Vigil:
     def _keep_aside(self) -> None:
         try:
             self.keep(stay=True)
-        except Exception as exc:
-            log.error("how many alerts were held back could not be told: %s", exc)
+        except Exception:
+            log.exception("how many alerts were held back could not be told")
         finally:
             with _watching_lock:
                 _watching.discard(self._scope)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final
 
-from asgiref.sync import sync_to_async
-
 from airflow.providers.common.compat.notifier import BaseNotifier
+from asgiref.sync import sync_to_async
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.notifications.occasion import Occasion
@@ -18,8 +18,10 @@ from airflow_provider_mm7.notifications.occasion import Occasion
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mm7.hooks.alerts import Alarm, Alert, Picture, Vigil
+    from airflow_provider_mm7.hooks.alerts import Alert, Picture, Vigil
     from airflow_provider_mm7.store import AlertLimit, HeldBack
+
+log = logging.getLogger(__name__)
 
 #: Alerts an hour of one DAG to the same people, in the long run: one in six minutes can still be read.
 MAX_PER_HOUR: Final = 10
@@ -131,14 +133,16 @@ class MMSNotifier(BaseNotifier):
         """Send an alert without holding up the event loop."""
         try:
             vigil = await sync_to_async(self._send, thread_sensitive=False)(context)
-            while vigil is not None and (pause := await sync_to_async(vigil.step, thread_sensitive=False)()) is not None:
+            while (
+                vigil is not None and (pause := await sync_to_async(vigil.step, thread_sensitive=False)()) is not None
+            ):
                 await asyncio.sleep(pause)
         except Exception as exc:
             self._lost(exc)
 
     def _lost(self, error: Exception) -> None:
         # Texts of our own errors hold no numbers; others come from what the user gave.
-        self.log.error("alert not sent: %s", error, exc_info=None if isinstance(error, MM7Error) else error)
+        log.error("alert not sent: %s", error, exc_info=None if isinstance(error, MM7Error) else error)
 
     # -- what is sent ------------------------------------------------------------------------------------------------
 
@@ -167,12 +171,15 @@ class MMSNotifier(BaseNotifier):
         names: Any = {**context, "alert": occasion}
         environment = self.get_template_env(dag=context.get("dag"))
         for field in self.template_fields:
+            value = getattr(self, field)
+            if callable(value):
+                continue
             try:
-                mine._do_render_template_fields(mine, (field,), names, environment, set())
+                setattr(mine, field, self.render_template(value, names, environment))
             except Exception as exc:
                 if field not in _REPLACEABLE:
                     raise
-                self.log.warning("%s cannot be rendered, so the default is sent: %s", field, type(exc).__name__)
+                log.warning("%s cannot be rendered, so the default is sent: %s", field, type(exc).__name__)
                 setattr(mine, field, None)
         return mine
 
@@ -207,7 +214,7 @@ class MMSNotifier(BaseNotifier):
                 delivery_report=False,
             ),
             tell=lambda held_back: self._summary(occasion, held_back),
-            draw=(lambda: tuple(_pictures(media(context)))) if callable(media) else None,
+            draw=(lambda: tuple(_pictures(media(cast("Context", context))))) if callable(media) else None,
             alone=occasion.task_id is None,
         )
 
@@ -220,6 +227,10 @@ class MMSNotifier(BaseNotifier):
         span = f"{held_back.first_at:%H:%M:%S} to {held_back.last_at:%H:%M:%S} UTC"
         lines = [f"{subject}, {span}, not told of one by one.", "" if self.limit_key else occasion.dag_link]
         return subject, "\n".join(filter(None, lines))
+
+
+def _no_vigil() -> None:
+    return None
 
 
 def _pictures_of_uris(media: str | Sequence[str] | None) -> Iterable[str]:
@@ -242,10 +253,10 @@ def _pictures(made: Any) -> Iterable[Picture]:
         yield bytes(made)
     elif isinstance(made, (str, PathLike)):
         yield str(fspath(made))
+    elif callable(getattr(made, "getvalue", None)):
+        yield made.getvalue()
     elif isinstance(made, Iterable):
         for one in made:
             yield from _pictures(one)
-    elif callable(getattr(made, "getvalue", None)):
-        yield made.getvalue()
     else:
         raise InputError("media", f"the callable returned {type(made).__name__}", "Return bytes, a path or a URI")

@@ -56,11 +56,9 @@ class Occasion:
         reason, run = context.get("reason"), context.get("dag_run")
         ti = context.get("ti") or context.get("task_instance")
         if ti is None or reason is not None:
-            # A run that failed has a reason such as task_failure or timed_out.
-            state = str(_part(run, "state") or reason or "")
-            return cls._of_run(
-                context, base_url, SUCCEEDED if SUCCEEDED[:7] in state else FAILED, str(_part(run, "clear_number") or 0)
-            )
+            # The reason of a run that failed is task_failure, timed_out and the like. The run's state may be older.
+            event = SUCCEEDED if str(reason or _part(run, "state")) == "success" else FAILED
+            return cls._of_run(context, base_url, event, str(_part(run, "clear_number") or 0))
         return cls._of_task(context, ti, base_url)
 
     @classmethod

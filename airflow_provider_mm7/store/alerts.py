@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.base import Base
+from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.tables import DUE_NOW, alert, alert_scope
 from airflow_provider_mm7.store.text import identifier
@@ -139,7 +139,7 @@ class Alerts(Base):
         return self._db.write(take)
 
 
-def _lock(connection: sa.Connection, scope: str) -> sa.Row[tuple[datetime, datetime]]:
+def _lock(connection: sa.Connection, scope: str) -> AnyRow:
     made = insert_into(connection.dialect.name, alert_scope).values(scope=scope, paid_at=DUE_NOW, summary_at=DUE_NOW)
     connection.execute(made.on_conflict_do_nothing())
     # Locked on PostgreSQL; on SQLite this transaction is the only writer.
@@ -168,7 +168,7 @@ def _tell(connection: sa.Connection, scope: str, told_by: str) -> HeldBack:
     return _held_back(rows)
 
 
-def _held_back(rows: Sequence[sa.Row[tuple[str, int, datetime, datetime]]]) -> HeldBack:
+def _held_back(rows: Sequence[AnyRow]) -> HeldBack:
     return HeldBack(
         count=sum(row[1] for row in rows),
         events=tuple(row[0] for row in rows),

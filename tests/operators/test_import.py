@@ -11,7 +11,7 @@ import sys
 import airflow.sdk.bases.operator
 import airflow.sdk.definitions.xcom_arg
 before = set(sys.modules)
-import airflow_provider_mm7.operators.mm7
+import airflow_provider_mm7.operators.mm7, airflow_provider_mm7.notifications.mm7, airflow_provider_mm7.decorators.mm7
 print([name for name in {HEAVY!r} if name in sys.modules and name not in before])
 """
 
