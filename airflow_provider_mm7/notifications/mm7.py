@@ -7,7 +7,7 @@ import copy
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.providers.common.compat.notifier import BaseNotifier
 from asgiref.sync import sync_to_async
