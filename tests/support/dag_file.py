@@ -58,7 +58,7 @@ def run_dag_file(path: Path, home: Path) -> tuple[dict[str, Any], str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(path.parent),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__MM7__SQL_ALCHEMY_CONN": f"sqlite:///{home}/mm7.db",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "ignore",
     }
 
