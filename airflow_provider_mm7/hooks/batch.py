@@ -164,6 +164,14 @@ class Mailing:
             self.digest = hashing.hexdigest()[:_DIGEST_DIGITS]
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """What the messages are made of: the file, the media that all of them share, and the folder of the others."""
+        source, base = self._order.source, self._order.templates.media_base
+        file = () if _is_list(source) else (source.uri if isinstance(source, Chunk) else str(source),)
+        smil = replace(self._order.draft, media=()).uris
+        return (*file, *self._renderer.shared_media, *smil, *([base] if base else []))
+
+    @property
     def lines(self) -> int:
         """Lines that hold anything."""
         return self._spool.count() + sum(map(self._spool.count_problems, Rejection))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_mm7.exceptions import InputError, MediaError, StoreUnavailable
+from airflow_provider_mm7.hooks.lineage import TracedSource
 from airflow_provider_mm7.hooks.stores import (
     S3Connection,
     facts_of,
@@ -65,7 +66,7 @@ def open_media_source(
     sources = SourceByScheme(
         {"s3": S3HookSource(s3 or aws_conn_id), "file": LocalFiles()}, otherwise=ObjectStorageSource(conn_id)
     )
-    return CachedSource(sources, max_bytes=max_bytes)
+    return CachedSource(TracedSource(sources), max_bytes=max_bytes)
 
 
 class S3HookSource:

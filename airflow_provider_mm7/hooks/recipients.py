@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_mm7.exceptions import MediaAccessDenied, MediaChanged, MediaError, MediaNotFound
+from airflow_provider_mm7.hooks.lineage import note_read, note_written
 from airflow_provider_mm7.hooks.stores import (
     S3Connection,
     facts_of,
@@ -49,13 +50,17 @@ class FilesByScheme:
         """Tell size and version."""
         return self._of(uri).facts(uri)
 
-    def open(self, uri: str, span: Span | None = None) -> AbstractContextManager[ByteStream]:
+    @contextmanager
+    def open(self, uri: str, span: Span | None = None) -> Iterator[ByteStream]:
         """Read a file, or a span of it."""
-        return self._of(uri).open(uri, span)
+        with self._of(uri).open(uri, span) as stream:
+            note_read(self, uri)
+            yield stream
 
     def save(self, uri: str, body: BinaryIO) -> None:
         """Write a file whole."""
         self._of(uri).save(uri, body)
+        note_written(self, uri)
 
     def _of(self, uri: str) -> Files:
         scheme = scheme_of(uri)

@@ -57,7 +57,7 @@ class Occasion:
         ti = context.get("ti") or context.get("task_instance")
         if ti is None or reason is not None:
             # The reason of a run that failed is task_failure, timed_out and the like. The run's state may be older.
-            event = SUCCEEDED if str(reason or _part(run, "state")) == "success" else FAILED
+            event = SUCCEEDED if (reason or _word(_part(run, "state"))) == "success" else FAILED
             return cls._of_run(context, base_url, event, str(_part(run, "clear_number") or 0))
         return cls._of_task(context, ti, base_url)
 
@@ -81,7 +81,7 @@ class Occasion:
     def _of_task(cls, context: Mapping[str, Any], ti: Any, base_url: str) -> Self:
         error = context.get("exception")
         # Without a state the process is gone, and the DAG processor, which saw it last running, speaks for it.
-        state = str(getattr(ti, "state", None) or "failed")
+        state = _word(getattr(ti, "state", None)) or "failed"
         event = _TASK_EVENTS.get(state, state)
         if error is not None and event == _TASK_EVENTS["running"]:
             event = FAILED
@@ -133,6 +133,11 @@ class Occasion:
 def _part(holder: Any, name: str) -> Any:
     """Give an attribute, or an item: a deadline's context holds JSON."""
     return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+
+
+def _word(state: Any) -> str:
+    """Give a state's name: Airflow's enums print their own, too."""
+    return str(getattr(state, "value", state) or "")
 
 
 def _base_url() -> str:

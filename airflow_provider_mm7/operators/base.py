@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_mm7.hooks.lineage import Passage
     from airflow_provider_mm7.hooks.sending import Courier
     from airflow_provider_mm7.sending import Draft, FailOn, OnUnknown, SendResult
     from airflow_provider_mm7.store import Origin
@@ -82,6 +85,8 @@ class SendingOperator(BaseOperator):
     ui_color = "#d7eefc"
     #: Whether Airflow wants the task to end. A plain flag, since a signal handler sets it.
     _killed = False
+    #: What the last run read and sent, for lineage.
+    _passage: Passage | None = None
 
     def __init__(
         self,
@@ -160,6 +165,20 @@ class SendingOperator(BaseOperator):
         """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
         self._killed = True
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+        """Tell OpenLineage what was read and sent. Called where its provider is installed, on failure too."""
+        if self._passage is None:
+            return None
+        from airflow_provider_mm7.hooks.mm7 import MM7Hook
+
+        return self._passage.describe(MM7Hook(mm7_conn_id=self.mm7_conn_id).settings)
+
+    def _passed(self, **values: Any) -> None:
+        """Keep what was read or sent, for lineage."""
+        from airflow_provider_mm7.hooks.lineage import Passage
+
+        self._passage = replace(self._passage or Passage(), **values)
+
     def _push(self, ti: Any, values: Mapping[str, Any]) -> None:
         # Airflow leaves the returned value out without do_xcom_push; so do we what it does not push itself.
         if self.do_xcom_push:
@@ -200,6 +219,7 @@ class SendingOperator(BaseOperator):
         """
         from airflow_provider_mm7.sending import find_failure
 
+        self._passed(accepted=result.summary.accepted)
         failure = find_failure(result, fail_on=fail_on, on_unknown=on_unknown)
         if failure is None:
             return contract

@@ -121,6 +121,7 @@ class SendMMSBatchOperator(SendingOperator):
 
         with Mailing(courier, self._order(context)) as mailing:
             mailing.read()
+            self._passed(reads=mailing.reads)
             if not mailing.lines and self.skip_when_empty:
                 raise AirflowSkipException("there is no recipient")
             if self.preview:
@@ -155,6 +156,7 @@ class SendMMSBatchOperator(SendingOperator):
                 self._push_contract(ti, contract)
             raise
         self._write_results(ti, mailing, key, result)
+        self._passed(writes=(mailing.results,) if mailing.results else ())
         contract = mailing.contract(result, messages=self.xcom_messages)
         return self._finish(ti, result, contract, fail_on=fail_on, on_unknown=on_unknown)
 

@@ -82,7 +82,9 @@ class SendMMSOperator(SendingOperator):
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         from airflow_provider_mm7.sending import FailOn
 
-        prepared = courier.prepare(self._draft())
+        draft = self._draft()
+        prepared = courier.prepare(draft)
+        self._passed(reads=draft.uris)
         if self.preview:
             return self._show(prepared)
         if fail_on is None:

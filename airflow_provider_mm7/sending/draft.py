@@ -60,6 +60,11 @@ class Draft:
     allow_adaptations: bool = True
     content_class: str | None = None
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The objects it is made of."""
+        return self.media if self.smil in ("auto", "none") or is_document(self.smil) else (*self.media, self.smil)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
@@ -67,6 +72,11 @@ class Recipient:
 
     number: str
     role: str = "to"
+
+
+def is_document(smil: str) -> bool:
+    """Whether a presentation is given as its text, and not as its URI."""
+    return smil.lstrip("\ufeff \t\r\n").startswith("<")
 
 
 def resolve_time(value: When | None, *, now: datetime) -> datetime | None:

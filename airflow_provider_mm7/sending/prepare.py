@@ -29,11 +29,9 @@ from airflow_provider_mm7.protocol import (
     encode_content,
     normalise_number,
 )
-from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient, resolve_time
+from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient, is_document, resolve_time
 from airflow_provider_mm7.sending.stamp import Stamp
 
-#: Where inline SMIL begins; anything else that is neither ``auto`` nor ``none`` is a URI.
-_SMIL_START = "<"
 #: A SMIL document is text for a few slides.
 MAX_SMIL_BYTES = 64 * 1024
 ROLES = ("to", "cc", "bcc")
@@ -167,7 +165,7 @@ def make_smil(smil: str, parts: Sequence[Part], source: MediaSource) -> Part | N
         return None
     if smil == "auto":
         return auto_smil(parts)
-    if smil.lstrip("\ufeff \t\r\n").startswith(_SMIL_START):
+    if is_document(smil):
         return validate_smil(smil.encode(), parts)
     return validate_smil(source.fetch(smil, limit=MAX_SMIL_BYTES).body, parts)
 

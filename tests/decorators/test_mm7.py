@@ -26,7 +26,8 @@ NUMBER = "+64211234567"
 
 def decorated(function: Callable[..., Any], *arguments: Any, **parameters: Any) -> Any:
     with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-        return mms_task(function, task_id="send", **parameters)(*arguments).operator
+        returned: Any = mms_task(function, task_id="send", **parameters)(*arguments)
+        return returned.operator
 
 
 def execute(task: Any, **context: Any) -> dict[str, Any]:

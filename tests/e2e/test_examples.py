@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_alert_after_a_load_that_failed(stage: Stage, numbers: list[str]) -> Non
     stage.airflow.wait_run("mms_alert", run_id, 120, expect="failed")
 
     for number in numbers:
-        (received,) = wait_for(lambda number=number: stage.sandbox.accepted_for(number), bool)
+        (received,) = wait_for(partial(stage.sandbox.accepted_for, number), bool)
         assert received["subject"] == "mms_alert.load failed"
         assert received["parts"][-1]["text"].startswith(
             "Task load of DAG mms_alert failed (ValueError).\nRun " + run_id

@@ -5,15 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, DagRunState, TaskInstanceState
 
 
 def task_context(task_id: str = "load", *, state: str = "failed", error: Exception | None = None, **ti: Any) -> Any:
     """As ``on_failure_callback`` of a task gets it."""
     values = {"dag_id": "nightly", "run_id": "manual__1", "map_index": -1, "try_number": 1, **ti}
-    run = SimpleNamespace(dag_id=values["dag_id"], run_id=values["run_id"], clear_number=0, state="running")
+    run = SimpleNamespace(dag_id=values["dag_id"], run_id=values["run_id"], clear_number=0, state=DagRunState.RUNNING)
     return {
-        "ti": SimpleNamespace(task_id=task_id, state=state, **values),
+        "ti": SimpleNamespace(task_id=task_id, state=TaskInstanceState(state), **values),
         "dag_run": run,
         "run_id": values["run_id"],
         "exception": error,

@@ -29,7 +29,7 @@ with DAG("decorated", schedule=None, params={"who": "+64211234500"}) as dag:
 
     @task
     def downstream(batch_id: str, sent: dict[str, Any]) -> bool:
-        return batch_id == sent["batch_id"] and sent["accepted"] == 1
+        return (batch_id, 1) == (sent["batch_id"], sent["accepted"])
 
     @task.mms
     def bare() -> dict[str, Any]:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, task
+from airflow.sdk import DAG, task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from airflow_provider_mm7.notifications.mm7 import MMSNotifier
 
@@ -51,4 +53,4 @@ with DAG(
         while not Path(params["until"]).exists() and time.monotonic() < ends:
             time.sleep(0.2)
 
-    late()
+    late()  # type: ignore[call-arg]  # Airflow gives the parameters
