@@ -35,7 +35,7 @@ FOREIGN_MODULES = (
 FOREIGN_NAMES = (
     "Any|Context|Iterable|Iterator|Mapping|Sequence|Collection|Callable|Path|datetime|timedelta|ValueError|Exception"
     "|BaseException|Enum|StrEnum|None|dict|list|tuple|str|int|float|bool|bytes|optional|type|object"
-    r"|Airflow\w*Exception|AirflowSensorTimeout|PokeReturnValue"
+    r"|Airflow\w*Exception|AirflowSensorTimeout|PokeReturnValue|TaskDecorator"
 )
 nitpick_ignore_regex = [
     ("py:.*", rf"({FOREIGN_MODULES})\..*"),
