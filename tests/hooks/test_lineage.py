@@ -21,7 +21,7 @@ from airflow_provider_mm7.hooks.stores import S3Connection
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> HookLineageCollector:
     """Airflow's own, which it makes where a plugin reads it."""
-    made = HookLineageCollector()
+    made = HookLineageCollector()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: made)
     return made
 

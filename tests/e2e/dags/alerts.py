@@ -53,4 +53,4 @@ with DAG(
         while not Path(params["until"]).exists() and time.monotonic() < ends:
             time.sleep(0.2)
 
-    late()  # type: ignore[call-arg]  # Airflow gives the parameters
+    late()  # type: ignore[call-arg,misc]  # Airflow gives the parameters
