@@ -25,10 +25,10 @@ from airflow_provider_mm7.sending import Draft, SendResult
 from airflow_provider_mm7.store import AlertLimit, HeldBack, Origin, Store
 
 #: Seconds that an alert may take. Airflow ends a task's process 20 s after the task, callbacks and all
-#: (``[core] task_success_overtime``); before and after this one a wait for others may stand.
+#: (``[core] task_success_overtime``); before a summary stands the wait for others.
 TIME_S: Final = 8.0
 #: Seconds without another alert held back after which a storm is over, and what it held back is told of.
-QUIET_S: Final = 5.0
+QUIET_S: Final = 9.0
 #: Likewise where a process calls one callback after the other, and can wait for none of those to come: a DAG's.
 QUIET_ALONE_S: Final = 1.0
 #: Seconds between two looks for newer ones.
