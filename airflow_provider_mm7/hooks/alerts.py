@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
 from airflow_provider_mm7.hooks.sending import Courier
 from airflow_provider_mm7.protocol import number_key
-from airflow_provider_mm7.sending import Draft, SendResult
+from airflow_provider_mm7.sending import Draft, SendResult, utc_now
 from airflow_provider_mm7.store import AlertLimit, HeldBack, Origin, Store
 
 #: Seconds that an alert may take. Airflow ends a task's process 20 s after the task, callbacks and all
@@ -31,6 +33,8 @@ TIME_S: Final = 8.0
 QUIET_S: Final = 9.0
 #: Likewise where a process calls one callback after the other, and can wait for none of those to come: a DAG's.
 QUIET_ALONE_S: Final = 1.0
+#: Seconds before the end of its process in which a summary must leave, storm or no storm.
+RESERVE_S: Final = 6.0
 #: Seconds between two looks for newer ones.
 LOOK_S: Final = 0.5
 
@@ -50,6 +54,7 @@ class Alert:
     :ivar draft: the message, without pictures that are yet to be drawn.
     :ivar draw: makes pictures, once it is known that the alert may leave.
     :ivar alone: whether other callbacks wait for this one.
+    :ivar ends_at: when Airflow ends this process; None: not before the callback returns.
     :ivar tell: makes subject and text of a summary.
     """
 
@@ -61,6 +66,7 @@ class Alert:
     tell: Callable[[HeldBack], tuple[str, str]]
     draw: Callable[[], Sequence[Picture]] | None = None
     alone: bool = False
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +123,14 @@ class Alarm:
         key, held_back = taken
         subject, text = alert.tell(held_back)
         draft = replace(alert.draft, subject=subject, text=(text,), media=(), smil="auto")
-        with _given_back(store, key):
+        with _noted(store, key):
             self._post(f"alert/{scope}/{key}", draft, alert.origin)
 
     def _send(self, store: Store, key: str, alert: Alert, held_back: HeldBack) -> None:
         draft = alert.draft
         if held_back.count:
             draft = replace(draft, text=(*draft.text, alert.tell(held_back)[1]))
-        with _given_back(store, key), tempfile.TemporaryDirectory(prefix="mm7-alert-") as folder:
+        with _noted(store, key), tempfile.TemporaryDirectory(prefix="mm7-alert-") as folder:
             self._post(key, replace(draft, media=(*draft.media, *self._drawn(alert, Path(folder)))), alert.origin)
 
     def _drawn(self, alert: Alert, folder: Path) -> Iterator[str]:
@@ -178,14 +184,17 @@ def _check(result: SendResult) -> None:
 
 
 @contextmanager
-def _given_back(store: Store, key: str) -> Iterator[None]:
-    """Count what could not be sent among what is to be told later."""
+def _noted(store: Store, key: str) -> Iterator[None]:
+    """Note whether it was sent; what was not is counted among what is to be told later."""
     try:
         yield
     except Exception as exc:
         if not isinstance(exc, _NotDelivered) or exc.later:
             store.alert_not_sent(key)
+        else:
+            store.alert_sent(key)
         raise
+    store.alert_sent(key)
 
 
 def _digest(parts: Sequence[str]) -> str:
@@ -206,7 +215,9 @@ class Vigil:
         self._alarm, self._store, self._scope, self._alert = alarm, store, scope, alert
         self._newest = mine
         self._quiet_s = QUIET_ALONE_S if alert.alone else QUIET_S
-        self._until = time.monotonic() + self._quiet_s
+        ends_in = math.inf if alert.ends_at is None else (alert.ends_at - utc_now()).total_seconds()
+        self._ends = time.monotonic() + ends_in - RESERVE_S
+        self._until = min(time.monotonic() + self._quiet_s, self._ends)
 
     def step(self, *, stay: bool = False) -> float | None:
         """Look, and tell when it is time.
@@ -219,7 +230,7 @@ class Vigil:
         if newest != self._newest:
             if not stay or not newest:
                 return None
-            self._newest, self._until = newest, time.monotonic() + self._quiet_s
+            self._newest, self._until = newest, min(time.monotonic() + self._quiet_s, self._ends)
         left = self._until - time.monotonic()
         if left > 0:
             return min(left, LOOK_S)

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -216,6 +217,7 @@ class MMSNotifier(BaseNotifier):
             tell=lambda held_back: self._summary(occasion, held_back),
             draw=(lambda: tuple(_pictures(media(cast("Context", context))))) if callable(media) else None,
             alone=occasion.task_id is None,
+            ends_at=_end_of_process(occasion),
         )
 
     def _summary(self, occasion: Occasion, held_back: HeldBack) -> tuple[str, str]:
@@ -227,6 +229,17 @@ class MMSNotifier(BaseNotifier):
         span = f"{held_back.first_at:%H:%M:%S} to {held_back.last_at:%H:%M:%S} UTC"
         lines = [f"{subject}, {span}, not told of one by one.", "" if self.limit_key else occasion.dag_link]
         return subject, "\n".join(filter(None, lines))
+
+
+def _end_of_process(occasion: Occasion) -> datetime | None:
+    """Tell when Airflow ends the process of a task that has ended, whatever its callbacks do."""
+    from airflow.providers.common.compat.sdk import conf
+
+    from airflow_provider_mm7.hooks.alerts import ends_with_the_callback
+
+    if occasion.ended_at is None or not ends_with_the_callback():
+        return None
+    return occasion.ended_at + timedelta(seconds=conf.getfloat("core", "task_success_overtime", fallback=20.0))
 
 
 def _no_vigil() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -34,6 +35,7 @@ class Occasion:
     :ivar error: name of the exception's class. Its text may hold anything, so it is left out.
     :ivar link: address of the task or run in Airflow's UI; empty where ``[api] base_url`` is not set.
     :ivar dag_link: address of the DAG, likewise.
+    :ivar ended_at: when the task did; None where it is not known.
     """
 
     event: str
@@ -46,6 +48,7 @@ class Occasion:
     error: str | None = None
     link: str = ""
     dag_link: str = ""
+    ended_at: datetime | None = None
 
     @classmethod
     def read(cls, context: Mapping[str, Any]) -> Self:
@@ -98,6 +101,7 @@ class Occasion:
             error=type(error).__name__ if isinstance(error, BaseException) else None,
             link=f"{dag_link}/runs/{quote(ti.run_id)}/tasks/{ti.task_id}{mapped}" if dag_link else "",
             dag_link=dag_link,
+            ended_at=getattr(ti, "end_date", None),
         )
 
     @property

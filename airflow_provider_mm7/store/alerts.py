@@ -14,9 +14,13 @@ from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.tables import DUE_NOW, alert, alert_scope
 from airflow_provider_mm7.store.text import identifier
 
-_SENT: Final = "sent"
 _HELD: Final = "held"
+_GOING: Final = "going"
+_SENT: Final = "sent"
 _TOLD: Final = "told"
+
+#: Seconds after which what is still going was not sent: its process is gone. Several times what an alert may take.
+LOST_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,33 +90,37 @@ class Alerts(Base):
             row = _lock(connection, scope)
             known = connection.execute(sa.select(alert.c.id, alert.c.state).where(alert.c.key == key)).one_or_none()
             if known is not None:
-                return Ruling(send=known.state == _SENT, known=True, alert_id=known.id)
+                return Ruling(send=known.state in (_GOING, _SENT), known=True, alert_id=known.id)
             paid_at = max(row.paid_at, now)
             send = limit is None or paid_at - now <= (limit.burst - 1) * limit.interval
-            added = sa.insert(alert).values(
-                key=key, scope=scope, event=event, state=_SENT if send else _HELD, asked_at=now
-            )
+            going = {"state": _GOING, "told_by": key, "going_at": now} if send else {"state": _HELD}
+            held_back = _tell(connection, scope, key, now) if send else HeldBack()
+            added = sa.insert(alert).values(key=key, scope=scope, event=event, asked_at=now, **going)
             made = connection.execute(added).inserted_primary_key
             alert_id = 0 if made is None else int(made[0])
             if not send:
                 return Ruling(send=False, alert_id=alert_id, summary_due=row.summary_at <= now)
             if limit is not None:
                 _change(connection, scope, paid_at=paid_at + limit.interval)
-            return Ruling(send=True, held_back=_tell(connection, scope, key), alert_id=alert_id)
+            return Ruling(send=True, held_back=held_back, alert_id=alert_id)
 
         return self._db.write(ask)
 
-    def alert_not_sent(self, key: str) -> None:
-        """Count an alert that could not be sent among those held back, and with it what it was to tell of others."""
+    def alert_sent(self, key: str) -> None:
+        """Note that an alert or a summary has left, and what it tells of others with it.
+
+        What is not noted within a minute counts as held back: its process was killed.
+        """
         key = identifier(key)
+        state = sa.case((alert.c.key == key, _SENT), else_=_TOLD)
+        going = (alert.c.told_by == key, alert.c.state == _GOING)
+        self._db.write(lambda connection: connection.execute(sa.update(alert).where(*going).values(state=state)))
 
-        def hold(connection: sa.Connection) -> None:
-            sent = (alert.c.key == key) & (alert.c.state == _SENT)
-            connection.execute(
-                sa.update(alert).where(sent | (alert.c.told_by == key)).values(state=_HELD, told_by=None)
-            )
-
-        self._db.write(hold)
+    def alert_not_sent(self, key: str) -> None:
+        """Count an alert or a summary that could not be sent, and what it was to tell of, among those held back."""
+        going = (alert.c.told_by == identifier(key), alert.c.state == _GOING)
+        back = sa.update(alert).where(*going).values(state=_HELD, told_by=None, going_at=None)
+        self._db.write(lambda connection: connection.execute(back))
 
     def newest_held_alert(self, scope: str) -> int:
         """Give the id of the newest alert of a scope that was held back and that nobody was told of; 0: none."""
@@ -134,7 +142,7 @@ class Alerts(Base):
                 return None
             key = f"summary-{newest}"
             _change(connection, scope, summary_at=now + limit.interval)
-            return key, _tell(connection, scope, key)
+            return key, _tell(connection, scope, key, now)
 
         return self._db.write(take)
 
@@ -156,15 +164,16 @@ def _change(connection: sa.Connection, scope: str, **values: datetime) -> None:
     connection.execute(sa.update(alert_scope).where(alert_scope.c.scope == scope).values(**values))
 
 
-def _tell(connection: sa.Connection, scope: str, told_by: str) -> HeldBack:
-    held = (alert.c.scope == scope, alert.c.state == _HELD)
+def _tell(connection: sa.Connection, scope: str, told_by: str, now: datetime) -> HeldBack:
+    lost = (alert.c.state == _GOING) & (alert.c.going_at < now - timedelta(seconds=LOST_S))
+    held = (alert.c.scope == scope, (alert.c.state == _HELD) | lost)
     count, first, last = sa.func.count(), sa.func.min(alert.c.asked_at), sa.func.max(alert.c.asked_at)
     rows = connection.execute(
         sa.select(alert.c.event, count, first, last).where(*held).group_by(alert.c.event).order_by(alert.c.event)
     ).all()
     if not rows:
         return HeldBack()
-    connection.execute(sa.update(alert).where(*held).values(state=_TOLD, told_by=told_by))
+    connection.execute(sa.update(alert).where(*held).values(state=_GOING, told_by=told_by, going_at=now))
     return _held_back(rows)
 
 

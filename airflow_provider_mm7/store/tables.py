@@ -347,11 +347,13 @@ alert = sa.Table(
     sa.Column("key", sa.Text, nullable=False, unique=True),
     sa.Column("scope", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
-    # sent, held, or told (held once, and counted by the alert or summary in told_by).
+    # held; going, with the alert (itself, too) or summary in told_by; then sent itself, or told by another.
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("told_by", sa.Text),
     sa.Column("asked_at", UTCDateTime, nullable=False),
+    sa.Column("going_at", UTCDateTime),
     sa.Index(None, "scope", "state", "id"),
+    sa.Index(None, "told_by"),
     sa.Index(None, "asked_at"),
     sqlite_autoincrement=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,19 @@ def test_a_callback_that_ends_its_process_waits_for_the_end_of_the_storm(
     for index in range(2):
         notifier(task_context(f"t{index}"))
     assert [subject for subject, _ in said(connected)] == ["nightly.t0 failed", "1 more failure of DAG nightly"]
+
+
+def test_a_process_that_airflow_is_about_to_end_does_not_wait(
+    connected: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+    monkeypatch.setattr(alerts, "QUIET_S", 600.0)
+    ended_at = datetime.now(UTC) - timedelta(seconds=15)
+    for index in range(2):
+        MMSNotifier(to=NUMBER, burst=1, max_per_hour=1)(task_context(f"t{index}", end_date=ended_at))
+    assert said(connected)[1][0] == "1 more failure of DAG nightly"
 
 
 async def test_awaited_beyond_the_limit(connected: RunningSandbox) -> None:

@@ -20,7 +20,12 @@ def ask(
 
 
 def sent(store: Store, *keys: str) -> list[bool]:
-    return [ask(store, key).send for key in keys]
+    """Ask, and send what may leave."""
+    leave = [ask(store, key).send for key in keys]
+    for key, may in zip(keys, leave, strict=True):
+        if may:
+            store.alert_sent(key)
+    return leave
 
 
 def test_a_burst_and_then_the_pace(store: Store, clock: Clock) -> None:
@@ -87,8 +92,11 @@ def test_what_was_not_sent_is_told_later(store: Store, clock: Clock) -> None:
     clock.advance(600)
     assert ask(store, "d").held_back.count == 1
     store.alert_not_sent("d")
+    # Not a second time.
+    store.alert_sent("d")
     clock.advance(600)
     assert ask(store, "e").held_back.count == 2
+    store.alert_sent("e")
     assert not ask(store, "d").send
     # A summary likewise.
     newest = ask(store, "f").alert_id
@@ -96,6 +104,22 @@ def test_what_was_not_sent_is_told_later(store: Store, clock: Clock) -> None:
     assert taken is not None
     store.alert_not_sent(taken[0])
     assert store.newest_held_alert(SCOPE) == newest
+
+
+def test_what_died_on_its_way_is_told_later(store: Store, clock: Clock) -> None:
+    sent(store, "a")
+    for key in "bcd":
+        ask(store, key)
+    taken = store.take_summary(SCOPE, newest=store.newest_held_alert(SCOPE), limit=LIMIT)
+    assert taken is not None
+    # Neither b nor the summary, which tells of c and d, was sent: their processes were killed.
+    clock.advance(600)
+    assert ask(store, "e").held_back.count == 3
+    store.alert_sent("e")
+    clock.advance(600)
+    assert ask(store, "f").held_back == HeldBack()
+    # Asked again, an alert that may leave still may: the ledger keeps it from leaving twice.
+    assert ask(store, "f").send
 
 
 def test_many_at_one_time_get_no_more_than_the_limit(store: Store) -> None:

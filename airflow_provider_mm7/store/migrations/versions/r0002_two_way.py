@@ -113,11 +113,13 @@ def _alerts() -> None:
         _text("state"),
         _text("told_by", null=True),
         sa.Column("asked_at", _TIME, nullable=False),
+        sa.Column("going_at", _TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_mm7_alert"),
         sa.UniqueConstraint("key", name="uq_mm7_alert_key"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_mm7_alert_scope_state_id", "mm7_alert", ["scope", "state", "id"])
+    op.create_index("ix_mm7_alert_told_by", "mm7_alert", ["told_by"])
     op.create_index("ix_mm7_alert_asked_at", "mm7_alert", ["asked_at"])
 
 
