@@ -64,6 +64,7 @@ def test_the_next_alert_tells_of_what_was_held_back(store: Store, clock: Clock) 
     first, last = START, START + timedelta(seconds=60)
     told = HeldBack(count=2, events=("failed", "was skipped"), first_at=first, last_at=last)
     assert ask(store, "e").held_back == told
+    store.alert_sent("e")
     assert store.newest_held_alert(SCOPE) == 0
     clock.advance(600)
     assert ask(store, "f").held_back == HeldBack()
