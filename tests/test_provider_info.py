@@ -82,19 +82,17 @@ def test_the_commands_of_the_design_are_there() -> None:
     (group,) = get_mm7_cli_commands()
     names = {command.name for command in group.subcommands}
     assert names == {
-        *(
-            "sandbox",
-            "receiver",
-            "db",
-            "send",
-            "reports",
-            "inbound",
-            "batches",
-            "batch",
-            "inspect",
-            "opt-outs",
-            "history",
-        ),
+        "sandbox",
+        "receiver",
+        "db",
+        "send",
+        "reports",
+        "inbound",
+        "batches",
+        "batch",
+        "inspect",
+        "opt-outs",
+        "history",
     }
     groups = {one.name: one.subcommands for one in group.subcommands if isinstance(one, GroupCommand)}
     assert {name: {command.name for command in commands} for name, commands in groups.items()} == {
