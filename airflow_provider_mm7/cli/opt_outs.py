@@ -22,7 +22,15 @@ from airflow_provider_mm7.hooks import config
 from airflow_provider_mm7.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_mm7.hooks.sending import Courier
 from airflow_provider_mm7.protocol import normalise_number
-from airflow_provider_mm7.store import OptOut, OptOutChange, Source, Store, open_store
+from airflow_provider_mm7.store import (
+    OptOut,
+    OptOutChange,
+    Source,
+    Store,
+    connection_scope,
+    open_store,
+    short_code_scope,
+)
 
 #: Rows read from the store at a time.
 PAGE: Final = 1000
@@ -35,6 +43,8 @@ COLUMNS: Final = ("number", "scope", "date", "keyword", "source")
 #: Names of the column that holds the number, in files of others.
 NUMBER_COLUMNS: Final = ("number", "recipient", "to", "phone", "phone_number", "msisdn", "mobile")
 _DELIMITERS: Final = ",;\t"
+#: What makes a scope of what stands behind its kind.
+_SCOPES: Final = {"conn": connection_scope, "code": short_code_scope}
 #: What people write between digits.
 _BETWEEN_DIGITS: Final = re.compile(r"[\s().\-]+")
 
@@ -80,7 +90,7 @@ def import_(args: Namespace) -> None:
         try:
             changed = store.record_opt_outs(
                 OptOutChange(
-                    scope=scope or row.get("scope") or default(),
+                    scope=scope or _named(row.get("scope", "")) or default(),
                     number=number,
                     opted_out=True,
                     source=Source.IMPORT,
@@ -127,10 +137,17 @@ def _scope(args: Namespace) -> str | None:
     if args.scope is not None and args.conn_id is not None:
         raise CommandError("give either --scope or --conn-id", exit_code=EXIT_USAGE)
     if args.scope is not None:
-        if not re.fullmatch(r"(conn|code):.+", args.scope):
+        scope = _named(args.scope)
+        if scope is None:
             raise CommandError("--scope: give conn:CONN_ID or code:SHORT_CODE", exit_code=EXIT_USAGE)
-        return str(args.scope)
+        return scope
     return None if args.conn_id is None else _scope_of(args.conn_id)
+
+
+def _named(text: str) -> str | None:
+    """Read a scope as the store names it; None: it is none, such as the column ``scope`` of somebody else's file."""
+    kind, _, name = text.strip().partition(":")
+    return _SCOPES[kind](name.strip()) if kind in _SCOPES and name.strip() else None
 
 
 def _scope_of(conn_id: str) -> str:

@@ -54,7 +54,7 @@ def test_add_list_remove(mm7: Commands) -> None:
 
 def test_scopes_by_name_and_by_connection(mm7: Commands) -> None:
     mm7.json("opt-outs", "add", ONE, "--conn-id", "short")
-    mm7.json("opt-outs", "add", TWO, "--scope", "code:3344")
+    mm7.json("opt-outs", "add", TWO, "--scope", "code:+33-44")
     mm7.json("opt-outs", "add", THREE)
     assert standing(mm7) == [(CODE, ONE), ("code:3344", TWO), (HERE, THREE)]
     assert [row["number"] for row in mm7.json("opt-outs", "list", "--conn-id", "short")] == [ONE]
@@ -66,6 +66,7 @@ def test_scopes_by_name_and_by_connection(mm7: Commands) -> None:
     [
         (("add", "12"), "7 to 15"),
         (("add", ONE, "--scope", "galaxy"), "--scope"),
+        (("add", ONE, "--scope", "code:"), "--scope"),
         (("add", ONE, "--scope", "code:1", "--conn-id", "short"), "either"),
         (("add", ONE, "--conn-id", "nowhere"), "nowhere"),
         (("import", "/nowhere/file"), "No such file"),
@@ -103,6 +104,12 @@ def test_import_of_what_others_write(mm7: Commands, tmp_path: Path, content: str
     done = mm7.json("opt-outs", "import", str(file))
     assert done == {"scope": None, "numbers": 2, "invalid": 0, "changed": 2}
     assert standing(mm7) == [(HERE, ONE), (HERE, TWO)]
+
+
+def test_a_column_scope_of_somebody_else_is_none_of_ours(mm7: Commands) -> None:
+    content = f"number,scope\n{ONE},marketing\n{TWO},code: 11 11-22\n".encode()
+    assert mm7.json("opt-outs", "import", "-", stdin=content)["changed"] == 2
+    assert standing(mm7) == [(CODE, TWO), (HERE, ONE)]
 
 
 def test_import_from_standard_input(mm7: Commands) -> None:

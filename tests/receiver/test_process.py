@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +70,37 @@ def test_it_takes_callbacks_and_ends_when_told(tmp_path: Path) -> None:
     assert "operation=DeliveryReportReq transaction_id='tx-1' message_id='m-1' status=1000" in log
     for private in (callbacks.RECIPIENT[1:], callbacks.TEXT, "secret"):
         assert private not in log
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_an_opt_out_that_was_acknowledged_outlives_a_kill(
+    request: pytest.FixtureRequest, tmp_path: Path, dialect: str
+) -> None:
+    url = request.getfixturevalue("postgres_url") if dialect == "postgres" else f"sqlite:///{tmp_path}/mm7.db"
+    store = open_store(url, migrate=True)
+    acknowledged: list[str] = []
+
+    def say(number: str) -> None:
+        body, content_type = callbacks.say("STOP", sender=number, transaction_id=f"tx-{number}")
+        try:
+            answer = client.post("/mm7/callback", content=body, headers=callbacks.headers(content_type))
+        except httpx.TransportError:
+            return
+        if b"<StatusCode>1000</StatusCode>" in answer.content:
+            acknowledged.append(number)
+        if len(acknowledged) == 60:
+            receiver.process.kill()
+
+    with running(tmp_path, MM7_SQL_ALCHEMY_CONN=url) as receiver, httpx.Client(base_url=receiver.url) as client:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(say, [f"+64215550{number:03}" for number in range(300)]))
+        receiver.process.wait(WAIT_S)
+    out = {row.number for row in store.opt_outs()}
+    assert 60 <= len(acknowledged) < 300
+    assert set(acknowledged) <= out
+    # The message and what it says are one.
+    assert out == {one.message.sender for one in store.inbound(limit=1000)}
+    store.close()
 
 
 def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path) -> None:
