@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 TASKS, AT_ONCE = 500, 16
 #: Longer than a busy machine lets nothing happen, so that the end of the storm is its end.
 QUIET_S = 10.0
-PATIENCE_S = 400
+PATIENCE_S = 900
 
 
 def test_a_storm(sandbox: RunningSandbox, either_ledger_url: str, tmp_path: Path) -> None:
