@@ -100,13 +100,13 @@ def outcome_of(delivery: str) -> Outcome | None:
 def percent(part: int, whole: int) -> str:
     """Write a share so that not all is never 100 %, and something is never 0 %."""
     if not whole:
-        return "0 %"
+        return "0\u00a0%"
     value = 100 * part / whole
     if 0 < value < 0.1:
-        return "< 0.1 %"
+        return "<\u00a00.1\u00a0%"
     if 99.9 < value < 100:
-        return "> 99.9 %"
-    return f"{value:.1f} %".replace(".0 %", " %")
+        return ">\u00a099.9\u00a0%"
+    return f"{value:.1f}".removesuffix(".0") + "\u00a0%"
 
 
 def tone_of(delivery: str) -> str:

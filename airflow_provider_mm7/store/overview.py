@@ -266,13 +266,16 @@ class Overview(Base):
         :param before_id: only those with lower ids.
         :param after_id: only those with higher ids.
         """
+        wanted = wanted or Wanted()
+        # Of one number there are few rows: they are looked up by it and sorted, not met on the way through all ids.
+        order = submission.c.id if wanted.recipient is None else submission.c.id + 0
         queries = []
-        for branch in _branches(wanted or Wanted()):
+        for branch in _branches(wanted):
             query = sa.select(submission).where(submission.c.batch_id == batch_id, *branch)
             if before_id is not None:
-                query = query.where(submission.c.id < before_id).order_by(submission.c.id.desc())
+                query = query.where(order < before_id).order_by(order.desc())
             else:
-                query = query.where(submission.c.id > (after_id or 0)).order_by(submission.c.id)
+                query = query.where(order > (after_id or 0)).order_by(order)
             queries.append(query.limit(limit + 1))
 
         def read(connection: sa.Connection) -> list[Message]:
