@@ -1,4 +1,4 @@
-"""The MMS page in Airflow's UI: what was sent, what became of it, and what came in. Server-rendered, and nothing runs."""
+"""The MMS page in Airflow's UI: what was sent, what became of it, and what came in. Rendered here; nothing runs."""
 
 from __future__ import annotations
 

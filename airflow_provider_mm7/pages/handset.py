@@ -75,9 +75,7 @@ def _references(smil: str) -> Iterator[list[str]]:
         return
     for par in list(root.iter("{*}par")) or [root]:
         yield [
-            str(one.get("src"))
-            for one in par.iter("{*}*")
-            if etree.QName(one).localname in _SHOWS and one.get("src")
+            str(one.get("src")) for one in par.iter("{*}*") if etree.QName(one).localname in _SHOWS and one.get("src")
         ]
 
 

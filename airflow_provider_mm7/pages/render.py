@@ -29,9 +29,10 @@ STYLE_VERSION: Final = hashlib.sha256(STYLE).hexdigest()[:12]
 #: For Airflow's navigation, by its theme.
 _ICON: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="{}" stroke-width="1.6" '
-    'stroke-linecap="round" stroke-linejoin="round"><path d="M4 4.5h16a1.5 1.5 0 0 1 1.5 1.5v10a1.5 1.5 0 0 1-1.5 1.5h-8'
-    'l-4.5 3.5v-3.5H4A1.5 1.5 0 0 1 2.500 16V6A1.500 1.500 0 0 1 4 4.500z"/><path d="M6.500 14.200l3.300-3.900 2.400 2.600 '
-    '1.800-1.800 3.500 3.100"/><circle cx="15.800" cy="8.200" r="1.100"/></svg>'
+    'stroke-linecap="round" stroke-linejoin="round">'
+    '<path d="M4 4.5h16a1.5 1.5 0 0 1 1.5 1.5v10a1.5 1.5 0 0 1-1.5 1.5h-8L7.5 21v-3.5H4A1.5 1.5 0 0 1 2.5 16V6'
+    'A1.5 1.5 0 0 1 4 4.5z"/><path d="M6.5 14.2l3.3-3.9 2.4 2.6 1.8-1.8 3.5 3.1"/><circle cx="15.8" cy="8.2" r="1.1"/>'
+    "</svg>"
 )
 ICONS: Final[Mapping[str, str]] = {"icon.svg": _ICON.format("#1b2430"), "icon-dark.svg": _ICON.format("#e6e9ee")}
 _SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
@@ -72,7 +73,9 @@ class Place:
         given = {name: value for name, value in query.items() if value is not None}
         return f"{self.root}/{path}{'?' + urlencode(given) if given else ''}"
 
-    def run(self, dag_id: str, run_id: str | None = None, task_id: str | None = None, map_index: int | None = -1) -> str:
+    def run(
+        self, dag_id: str, run_id: str | None = None, task_id: str | None = None, map_index: int | None = -1
+    ) -> str:
         """Return the address of a DAG, run or task instance in Airflow's UI."""
         path = f"{self.airflow}/dags/{quote(dag_id, safe='')}"
         if run_id is not None:

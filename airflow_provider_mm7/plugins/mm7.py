@@ -1,7 +1,7 @@
 """The receiver and the MMS page inside Airflow's API server, at ``/mm7``.
 
-The receiver takes ``/mm7/callback`` with credentials of its own; the page, ``/mm7/ui``, is for Airflow's users, with their
-session and permissions.
+The receiver takes ``/mm7/callback`` with credentials of its own; the page, ``/mm7/ui``, is for Airflow's users, with
+their session and permissions.
 
 Airflow imports this module in every component. The application is made when somebody asks for it, which is the API
 server (and ``airflow plugins``); what it stands on is imported, and the store opened, when the server starts.
@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
@@ -27,14 +27,27 @@ URL_PREFIX = "/mm7"
 #: Path of the page below it.
 PAGE = "/ui"
 
-#: Where Airflow's UI shows the page. Addresses are relative to Airflow's own: it may live below a path.
-_VIEWS: dict[str, str] = {
+#: Where Airflow's UI shows the page, and with which query. It fills the names in.
+_PLACES: dict[str, str] = {
     "nav": "",
     "dag": "?dag_id={DAG_ID}",
     "dag_run": "?dag_id={DAG_ID}&run_id={RUN_ID}",
     "task": "?dag_id={DAG_ID}&task_id={TASK_ID}",
     "task_instance": "?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}",
 }
+# Addresses are relative to Airflow's own: it may live below a path.
+_BASE = f"{URL_PREFIX.removeprefix('/')}{PAGE}/"
+_EXTERNAL_VIEWS: list[Any] = [
+    {
+        "name": "MMS",
+        "href": f"{_BASE}{query}",
+        "destination": place,
+        "url_route": "mms" if place == "nav" else f"mms_{place}",
+        "icon": f"{_BASE}icon.svg",
+        "icon_dark_mode": f"{_BASE}icon-dark.svg",
+    }
+    for place, query in _PLACES.items()
+]
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +125,9 @@ class LazyPages:
         :param receive: ASGI's receive.
         :param send: ASGI's send.
         """
-        app = self._app or await asyncio.to_thread(self._make)
+        app = self._app
+        if app is None:
+            app = await asyncio.to_thread(self._make)
         await app(scope, receive, send)
 
     def _make(self) -> Starlette:
@@ -158,14 +173,4 @@ class MM7Plugin(AirflowPlugin):
 
     name = "mm7"
     fastapi_apps = _MadeWhenAsked()
-    external_views: ClassVar[list[Any]] = [
-        {
-            "name": "MMS",
-            "href": f"{URL_PREFIX[1:]}{PAGE}/{query}",
-            "destination": destination,
-            "url_route": "mms" if destination == "nav" else f"mms_{destination}",
-            "icon": f"{URL_PREFIX[1:]}{PAGE}/icon.svg",
-            "icon_dark_mode": f"{URL_PREFIX[1:]}{PAGE}/icon-dark.svg",
-        }
-        for destination, query in _VIEWS.items()
-    ]
+    external_views = _EXTERNAL_VIEWS

@@ -138,7 +138,7 @@ batch_count = sa.Table(
 )
 
 # What happened to a batch in which minute (of Unix time): how many were accepted, were refused with which status code,
-# and came to have which delivery status. What charts are drawn from; a few rows for each minute in which there was news.
+# and came to have which delivery status. What charts are drawn from; a few rows for each minute with news.
 batch_minute = sa.Table(
     "mm7_batch_minute",
     metadata,

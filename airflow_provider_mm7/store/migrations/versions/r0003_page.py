@@ -18,7 +18,11 @@ _BATCH_INDEXES = (
 _SUBMISSION_INDEXES = (
     ("ix_mm7_submission_accepted", ["batch_id", "delivery", "id"], "state = 'accepted'"),
     ("ix_mm7_submission_refused", ["batch_id", "status_code", "id"], "state = 'refused'"),
-    ("ix_mm7_submission_problem", ["batch_id", "state", "id"], "state IN ('refused', 'retry', 'unknown', 'suppressed')"),
+    (
+        "ix_mm7_submission_problem",
+        ["batch_id", "state", "id"],
+        "state IN ('refused', 'retry', 'unknown', 'suppressed')",
+    ),
 )
 
 #: Minute of Unix time of a column.

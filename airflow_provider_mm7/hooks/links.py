@@ -1,0 +1,44 @@
+"""From a task instance in Airflow's UI to what it sent, or waits for, on the MMS page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import TaskInstanceKey
+
+#: Where the plugin mounts the page.
+PAGE = "/mm7/ui"
+
+
+class MMSLink(BaseOperatorLink):
+    """The button "MMS" of a task instance: its batch.
+
+    Airflow asks for the address on the worker, when the task ends or is deferred, and keeps it as an XCom.
+    """
+
+    name = "MMS"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address; empty when nothing was sent.
+
+        :param operator: one with ``linked_batch``, the id of a batch, or ``linked_message``, a MessageID.
+        :param ti_key: the task instance.
+        """
+        batch_id = getattr(operator, "linked_batch", None)
+        if batch_id:
+            return page_url("batches", batch_id)
+        message_id = getattr(operator, "linked_message", None)
+        return f"{page_url('find')}?q={quote(message_id, safe='')}" if message_id else ""
+
+
+def page_url(*segments: str) -> str:
+    """Return the address of a page, below the path of Airflow's own address.
+
+    :param segments: parts of its path.
+    """
+    below = urlsplit(str(conf.get("api", "base_url", fallback="") or "")).path.rstrip("/")
+    return "/".join([f"{below}{PAGE}", *(quote(segment, safe="") for segment in segments)])
