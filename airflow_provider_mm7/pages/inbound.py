@@ -6,11 +6,11 @@ from typing import Final
 
 from starlette.responses import Response
 
-from airflow_provider_mm7.pages.access import Forbidden
 from airflow_provider_mm7.pages.app import Ask, NotFound
 from airflow_provider_mm7.pages.handset import Part, slides_of
 from airflow_provider_mm7.pages.media import Gone, kind_of, missing, read, serve
 from airflow_provider_mm7.store import Inbound
+from airflow_provider_mm7.store.overview import Page
 
 #: Messages of a page.
 PAGE: Final = 50
@@ -22,9 +22,10 @@ def listed(ask: Ask) -> Response:
     before, after = (_number(ask.query.get(name)) for name in ("before", "after"))
     page = ask.store.inbound_page(limit=PAGE, sender=sender, before_id=before, after_id=after)
     seen = {conn_id: _sees(ask, conn_id) for conn_id in {one.message.conn_id for one in page.items}}
-    if sender is not None and not all(seen.values()):
-        # Who may not see numbers may not find out by asking either.
-        raise Forbidden
+    if sender is not None:
+        # Who may not see numbers may not find out by asking either: for them nothing is there.
+        items = tuple(one for one in page.items if seen[one.message.conn_id])
+        page = Page(items=items, before=bool(items) and page.before, after=bool(items) and page.after)
     return ask.page(
         "inbound.html",
         page=page,
