@@ -7,7 +7,7 @@ have no numbers), filters have indexes of their own, and counts are read from wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import merge
 from typing import Any, Final, Generic, TypeVar
@@ -267,6 +267,10 @@ class Overview(Base):
         :param after_id: only those with higher ids.
         """
         wanted = wanted or Wanted()
+        if wanted.state is State.ACCEPTED and wanted.deliveries is None:
+            known = self._db.read(lambda connection: _counts_of(connection, [batch_id])).get(batch_id, {})
+            accepted = tuple(sorted(delivery for state, delivery in known if state == State.ACCEPTED))
+            wanted = replace(wanted, deliveries=accepted)
         # Of one number there are few rows: they are looked up by it and sorted, not met on the way through all ids.
         order = submission.c.id if wanted.recipient is None else submission.c.id + 0
         queries = []
@@ -388,7 +392,7 @@ def _branches(wanted: Wanted) -> list[list[Any]]:
         return [[SENDING]]
     if wanted.state in (State.REFUSED, State.RETRY, State.UNKNOWN, State.SUPPRESSED):
         return [[PROBLEM, submission.c.state == wanted.state]]
-    return [[]] if wanted.state is None else [[ACCEPTED]]
+    return [[]]
 
 
 def _message(row: AnyRow) -> Message:
