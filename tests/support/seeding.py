@@ -21,17 +21,26 @@ MIX = (
 
 
 def seed(
-    store: Store, *, batches: int, each: int, newest: datetime, apart: timedelta = timedelta(minutes=7), dags: int = 5
+    store: Store,
+    *,
+    batches: int,
+    each: int,
+    newest: datetime,
+    apart: timedelta = timedelta(minutes=7),
+    dags: int = 5,
+    first: int = 0,
 ) -> list[str]:
     """Write batches with messages, reports, and all that is kept beside them.
 
     :param each: messages of a batch; a multiple of 100.
     :param newest: when the newest batch was made (aware).
     :param apart: time between two batches.
+    :param dags: how many DAGs take turns.
+    :param first: number of the first batch; higher than that of any batch written before.
     :return: batch ids, the oldest first.
     """
     # Longer than any key, so that they are in the order of the time.
-    ids = [f"b{n:024d}" for n in range(batches)]
+    ids = [f"b{n:024d}" for n in range(first, first + batches)]
     made = [newest - apart * (batches - 1 - n) for n in range(batches)]
     rows = [
         {
@@ -44,13 +53,13 @@ def seed(
             "map_index": -1,
             "created_at": at if store.dialect == "postgresql" else at.replace(tzinfo=None),
         }
-        for n, (batch_id, at) in enumerate(zip(ids, made, strict=True))
+        for n, (batch_id, at) in enumerate(zip(ids, made, strict=True), first)
     ]
 
     def fill(connection: sa.Connection) -> None:
         connection.execute(sa.text(_BATCH), rows)
         for statement in _STATEMENTS[store.dialect]:
-            connection.execute(sa.text(statement), {"each": each})
+            connection.execute(sa.text(statement), {"each": each, "lowest": ids[0]})
         for batch_id, at in zip(ids, made, strict=True):
             _counts(connection, batch_id, int(at.timestamp()) // 60, each)
 
@@ -108,14 +117,14 @@ _SUBMISSION = f"""
     SELECT b.batch_id, 0, '+6421' || (1000000 + p), '6421' || (1000000 + p), {_case(0)}, 1, {{epoch}},
            't-' || b.batch_id || p, CASE WHEN {_case(0)} = 'accepted' THEN 'm-' || b.batch_id || p END,
            {_case(1)}, 'Success', {_case(2)}, {{soon}}
-    FROM mm7_batch b CROSS JOIN places ORDER BY b.batch_id, p
+    FROM mm7_batch b CROSS JOIN places WHERE b.batch_id >= :lowest ORDER BY b.batch_id, p
 """
 _REPORT = """
     INSERT INTO {table} ({digest}kind, conn_id, message_id, {keys}recipient, sender, mm_status, mm_status_raw, date,
                          received_at{batch})
     SELECT {values}'delivery', 'mm7_default', message_id, {key_values}recipient, NULL, delivery, delivery, updated_at,
            updated_at{batch_value}
-    FROM mm7_submission WHERE delivery <> '' AND state = 'accepted'
+    FROM mm7_submission WHERE delivery <> '' AND state = 'accepted' AND batch_id >= :lowest AND :each > 0
 """
 _REPORTS = (
     _REPORT.format(
