@@ -13,6 +13,8 @@ from airflow_provider_mm7.store.counts import ACCEPTED, REFUSED_WITH
 
 #: Points of a chart: bars stay visible on a phone.
 MOST_SPANS: Final = 60
+#: And fewer look like a wall.
+_LEAST_SPANS: Final = 12
 #: Units of the drawing; the browser stretches it.
 WIDTH: Final = 600
 HEIGHT: Final = 150
@@ -97,7 +99,7 @@ def draw(news: Iterable[tuple[int, str, int]], *, width: int, ends: tuple[int, i
         return None
     moments = [*figures, *((end - end % width) for end in ends or ())]
     start, end = min(moments), max(moments)
-    minutes = range(start, end + width, width)
+    minutes = range(start, max(end, start + (_LEAST_SPANS - 1) * width) + width, width)
     empty: dict[str, int] = {}
     rows = [figures.get(minute, empty) for minute in minutes]
     top = _round_up(max(max(row.get(ACCEPTED, 0), _reported(row)) for row in rows))

@@ -23,11 +23,14 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages in windows of their own; what a page complains of, or says by itself, fails the test."""
     contexts, said = [], []
 
-    def open_page(url: str, *, width: int = 1280, height: int = 900, **options: Any) -> Page:
+    def open_page(
+        url: str, *, width: int = 1280, height: int = 900, may_complain: bool = False, **options: Any
+    ) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        if not may_complain:
+            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto(url)

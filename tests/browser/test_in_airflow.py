@@ -115,7 +115,7 @@ def test_the_way_from_airflow_to_a_message(
     page.set_default_timeout(SLOW_S * 1000)
     page.get_by_role("link", name="MMS").first.click()
     inside = page.frame_locator("iframe[title='MMS']")
-    expect(inside.get_by_role("heading", name="Messages")).to_be_visible()
+    expect(inside.get_by_role("heading", name="Messages", exact=True)).to_be_visible()
     inside.get_by_role("link", name="mms_campaign").first.click()
     inside.get_by_role("link", name=RECIPIENTS[0]).click()
     expect(inside.get_by_text("Delivery report: Retrieved")).to_be_visible()
@@ -127,7 +127,7 @@ def test_the_way_from_airflow_to_a_message(
     page.get_by_role("link", name="MMS").last.click()
     page.wait_for_url("**/plugin/mms_dag_run")
     inside = page.frame_locator("iframe[title='MMS']")
-    expect(inside.get_by_role("heading", name="send")).to_be_visible()
+    expect(inside.get_by_role("heading", name="send", exact=True)).to_be_visible()
 
 
 def test_tabs(stage: Stage, run_id: str, open_page: Callable[..., Page]) -> None:
@@ -140,7 +140,7 @@ def test_tabs(stage: Stage, run_id: str, open_page: Callable[..., Page]) -> None
         page = open_page(f"{dag}/{path}")
         page.set_default_timeout(SLOW_S * 1000)
         inside = page.frame_locator("iframe[title='MMS']")
-        expect(inside.get_by_role("heading", name=heading)).to_be_visible(timeout=SLOW_S * 1000)
+        expect(inside.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=SLOW_S * 1000)
 
 
 def test_the_theme_is_airflows(stage: Stage, batch_id: str, open_page: Callable[..., Page]) -> None:
