@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
 
 from tests.support.chromium import launched
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a module: while it is there, nothing else in this thread can run an event loop."""
     with launched() as running:
         yield running
 
@@ -21,18 +21,28 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages in windows of their own; what a page complains of, or says by itself, fails the test."""
-    contexts, said = [], []
+    contexts: list[BrowserContext] = []
+    said: list[str] = []
+
+    def listen(page: Page, *, may_complain: bool) -> None:
+        def complained(message: ConsoleMessage) -> None:
+            if message.type == "error" and not may_complain:
+                said.append(message.text)
+
+        def asked(dialog: Dialog) -> None:
+            said.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        page.on("console", complained)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", asked)
 
     def open_page(
         url: str, *, width: int = 1280, height: int = 900, may_complain: bool = False, **options: Any
     ) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        if not may_complain:
-            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        listen(page, may_complain=may_complain)
         page.goto(url)
         return page
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -108,9 +109,12 @@ def test_no_view_reads_messages_one_by_one(store: Store) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://airflow.test/mm7/ui/") as client:
             await client.get(path)
 
+    def look(path: str) -> None:
+        asyncio.run(get(path))
+
     bad = []
     for path in views(store):
-        heard = statements_of(store, lambda path=path: asyncio.run(get(path)))
+        heard = statements_of(store, partial(look, path))
         assert heard
         plans = [plan_of(store, text, values, as_it_is=True) for text, values in heard]
         bad += [(path, line) for plan in plans for line in plan.splitlines() if reads_whole(line)]

@@ -104,7 +104,7 @@ class PageServer:
             await startup()
             self._started.set()
 
-        self._server.startup = started  # type: ignore[method-assign,assignment]
+        self._server.startup = started  # type: ignore[method-assign]
         self._server.run()
 
     def __enter__(self) -> Self:
