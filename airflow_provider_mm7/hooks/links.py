@@ -25,14 +25,19 @@ class MMSLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the address; empty when nothing was sent.
 
-        :param operator: one with ``linked_batch``, the id of a batch, or ``linked_message``, a MessageID.
+        :param operator: one with ``linked_batch``, the id of a batch, ``linked_message``, a MessageID, or
+            ``linked_inbound``, a message from a handset, or None for their list.
         :param ti_key: the task instance.
         """
         batch_id = getattr(operator, "linked_batch", None)
         if batch_id:
             return page_url("batches", batch_id)
         message_id = getattr(operator, "linked_message", None)
-        return f"{page_url('find')}?q={quote(message_id, safe='')}" if message_id else ""
+        if message_id:
+            return f"{page_url('find')}?q={quote(message_id, safe='')}"
+        if hasattr(operator, "linked_inbound"):
+            return page_url("inbound", *([] if operator.linked_inbound is None else [str(operator.linked_inbound)]))
+        return ""
 
 
 def page_url(*segments: str) -> str:
