@@ -59,6 +59,19 @@ class Ask:
 View = Callable[[Ask], Response]
 
 
+def row_id(text: str | None) -> int | None:
+    """Read the id of a row from an address.
+
+    :raises NotFound: it is none.
+    """
+    if not text:
+        return None
+    # Ids have 64 bits; a database would say so less kindly.
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise NotFound
+    return int(text)
+
+
 class Pages:
     """Serves views.
 
@@ -120,7 +133,7 @@ def create_pages(*, access: Access, store: Callable[[], Store], media: Callable[
     :param store: opens (or returns) the store; called in threads only, again and again.
     :param media: returns where media are read from; called in threads only.
     """
-    from airflow_provider_mm7.pages import batches, inbound, messages
+    from airflow_provider_mm7.pages import batches, inbound, messages, opt_outs
 
     pages = Pages(access=access, store=store, media=media)
     views: dict[str, View] = {
@@ -131,6 +144,7 @@ def create_pages(*, access: Access, store: Callable[[], Store], media: Callable[
         "/inbound": inbound.listed,
         "/inbound/{id:int}": inbound.one,
         "/inbound/{id:int}/parts/{index:int}": inbound.part,
+        "/opt-outs": opt_outs.listed,
         "/find": messages.find,
     }
     routes = [Route(path, pages.endpoint(view), methods=["GET"]) for path, view in views.items()]

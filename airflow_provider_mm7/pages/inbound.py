@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from airflow_provider_mm7.pages.app import Ask, NotFound
+from airflow_provider_mm7.pages.app import Ask, NotFound, row_id
 from airflow_provider_mm7.pages.handset import Part, slides_of
 from airflow_provider_mm7.pages.media import Gone, kind_of, missing, read, serve
 from airflow_provider_mm7.store import Inbound
@@ -19,7 +19,7 @@ PAGE: Final = 50
 def listed(ask: Ask) -> Response:
     """Messages from handsets, newest first."""
     sender = ask.query.get("sender", "").strip() or None
-    before, after = (_number(ask.query.get(name)) for name in ("before", "after"))
+    before, after = (row_id(ask.query.get(name)) for name in ("before", "after"))
     page = ask.store.inbound_page(limit=PAGE, sender=sender, before_id=before, after_id=after)
     seen = {conn_id: _sees(ask, conn_id) for conn_id in {one.message.conn_id for one in page.items}}
     if sender is not None:
@@ -104,11 +104,3 @@ def _find(ask: Ask) -> Inbound:
 
 def _sees(ask: Ask, conn_id: str) -> bool:
     return ask.viewer.sees_numbers(dag_id=None, conn_id=conn_id)
-
-
-def _number(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise NotFound
-    return int(text)

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.responses import RedirectResponse, Response
 
 from airflow_provider_mm7.pages.access import Forbidden
-from airflow_provider_mm7.pages.app import Ask, NotFound
+from airflow_provider_mm7.pages.app import Ask, NotFound, row_id
 from airflow_provider_mm7.pages.causes import causes_of
 from airflow_provider_mm7.pages.chart import draw, spans
 from airflow_provider_mm7.pages.render import SAFE_HEADERS
@@ -58,7 +58,7 @@ def of_batch(ask: Ask) -> Response:
     shows = _shows(seen.counts)
     sees = sees_numbers(ask, batch)
     wanted = _wanted(ask, seen.counts, sees=sees)
-    before, after = (_row_id(ask.query.get(name)) for name in ("before", "after"))
+    before, after = (row_id(ask.query.get(name)) for name in ("before", "after"))
     page = ask.store.message_page(batch.batch_id, wanted, limit=PAGE, before_id=before, after_id=after)
     kept = {name: ask.query.get(name) or None for name in ("show", "status", "code", "number")}
     return ask.page(
@@ -235,15 +235,6 @@ def _wanted(ask: Ask, counts: Counts, *, sees: bool) -> Wanted:
 def _readable(ask: Ask, batch: Batch) -> bool:
     dag_id = batch.origin.dag_id
     return dag_id is None or dag_id in ask.viewer.readable([dag_id])
-
-
-def _row_id(text: str | None) -> int | None:
-    if not text:
-        return None
-    # Ids are 64 bits; a database would say so less kindly.
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise NotFound
-    return int(text)
 
 
 def _redirect(where: str) -> Response:

@@ -29,7 +29,9 @@ from airflow_provider_mm7.store.types import StoreCheck
 from airflow_provider_mm7.store.waiting import Waiting
 
 
-class Store(Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, Overview, OptOuts, Alerts, Components, Pruning):
+class Store(
+    Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, Overview, OptOuts, Alerts, Components, Pruning
+):
     """The ledger of what was sent and what came back.
 
     Making one opens nothing and checks nothing; :func:`open_store` does. Safe to use from many threads, and after fork.

@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import AnyRow, Base
 from airflow_provider_mm7.store.batches import as_batch, as_submission
+from airflow_provider_mm7.store.consent import OptOut
 from airflow_provider_mm7.store.counts import REFUSED_WITH
 from airflow_provider_mm7.store.inbound import as_inbound
 from airflow_provider_mm7.store.keys import address_key
+from airflow_provider_mm7.store.opt_outs import as_opt_out
 from airflow_provider_mm7.store.tables import (
     ACCEPTED,
     CLAIMABLE,
@@ -32,6 +34,8 @@ from airflow_provider_mm7.store.tables import (
     batch_count,
     batch_minute,
     inbound,
+    opt_out,
+    opt_out_clock,
     submission,
 )
 from airflow_provider_mm7.store.text import identifier
@@ -327,6 +331,30 @@ class Overview(Base):
         rows = self._db.read(lambda connection: connection.execute(query.limit(limit + 1)).all())
         items = [as_inbound(row) for row in rows]
         return _cut(items, limit, backwards=before_id is not None, forwards=after_id is not None)
+
+    def opt_out_scopes(self) -> list[str]:
+        """Give the scopes in which somebody ever opted out."""
+        query = sa.select(opt_out_clock.c.scope).order_by(opt_out_clock.c.scope)
+        return self._db.read(lambda connection: list(connection.scalars(query)))
+
+    def opt_out_page(
+        self, scope: str, *, limit: int, before_no: int | None = None, after_no: int | None = None
+    ) -> Page[OptOut]:
+        """Give who opted out, and who came back, the last change first.
+
+        :param before_no: only changes before this one in the list: later ones.
+        :param after_no: only changes after it: earlier ones.
+        """
+        query = sa.select(opt_out).where(opt_out.c.scope == scope)
+        if before_no is not None:
+            query = query.where(opt_out.c.change_no > before_no).order_by(opt_out.c.change_no)
+        else:
+            query = query.order_by(opt_out.c.change_no.desc())
+            if after_no is not None:
+                query = query.where(opt_out.c.change_no < after_no)
+        rows = self._db.read(lambda connection: connection.execute(query.limit(limit + 1)).all())
+        items = [as_opt_out(row) for row in rows]
+        return _cut(items, limit, backwards=before_no is not None, forwards=after_no is not None)
 
     def inbound_message(self, inbound_id: int) -> Inbound | None:
         """Give one message from a handset."""

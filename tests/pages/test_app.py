@@ -21,6 +21,7 @@ from airflow_provider_mm7.store import (
     State,
     Store,
 )
+from airflow_provider_mm7.store.consent import OptOutChange, Source, connection_scope, short_code_scope
 from tests.pages.conftest import NOW
 from tests.store.make import claim, numbers, report, settled
 from tests.support.page_server import User, keep
@@ -65,7 +66,17 @@ async def shown(client: httpx.AsyncClient, batch: Batch, **query: object) -> lis
     return recipients(answer.text)
 
 
-PATHS = ("", "batches", "batches/b1", "batches/b1/messages/1", "inbound", "inbound/1", "inbound/1/parts/0", "find?q=x")
+PATHS = (
+    "",
+    "batches",
+    "batches/b1",
+    "batches/b1/messages/1",
+    "inbound",
+    "inbound/1",
+    "inbound/1/parts/0",
+    "opt-outs",
+    "find?q=x",
+)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -407,3 +418,32 @@ async def test_a_store_that_is_not_there_is_said_kindly(client: httpx.AsyncClien
     assert answer.status_code == 503
     assert "The store cannot be read now" in answer.text
     assert str(path) not in answer.text
+
+
+async def test_opt_outs(client: httpx.AsyncClient, store: Store, user: User) -> None:
+    assert "Nobody has opted out" in (await client.get("opt-outs")).text
+    scopes = connection_scope("mm7_default"), short_code_scope("5555")
+    store.record_opt_outs(
+        OptOutChange(scope=scopes[n % 2], number=f"+64215550{n:03d}", opted_out=place != 300, source=Source.MESSAGE,
+                     keyword=HOSTILE, conn_id="mm7_default")
+        for place, n in enumerate([*range(300), 4])
+    )  # fmt: skip
+    page = (await client.get("opt-outs", params={"scope": scopes[0]})).text
+    found = re.findall(r"\+64215550(\d{3})</bdi>", page)
+    assert len(found) == 100
+    assert (await client.get("opt-outs")).text.count("short code 5555") == 1
+    assert "<script>alert" not in page
+    # The last change stands first: who came back.
+    assert (found[0], page.count("came back")) == ("004", 1)
+    forward = re.search(r'rel="next" href="([^"]+)', page)
+    assert forward is not None
+    found += re.findall(r"\+64215550(\d{3})</bdi>", (await client.get(address(forward[1]))).text)
+    assert sorted(found) == [f"{n:03d}" for n in range(0, 300, 2)]
+    one = (await client.get("opt-outs", params={"scope": scopes[0], "number": "64215550006"})).text
+    assert re.findall(r"\+64215550(\d{3})</bdi>", one) == ["006"]
+    user.numbers = False
+    for scope in scopes:
+        assert "+642155" not in (await client.get("opt-outs", params={"scope": scope})).text
+        asked = await client.get("opt-outs", params={"scope": scope, "number": "64215550006"})
+        assert asked.status_code == 403
+    assert (await client.get("opt-outs", params={"scope": "conn:other"})).status_code == 404
