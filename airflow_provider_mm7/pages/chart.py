@@ -55,7 +55,7 @@ class Chart:
     :ivar ticks: labels below, from left to right.
     :ivar span: what one bar covers, in words.
     :ivar peak: acceptances a minute in the busiest span.
-    :ivar average: acceptances a minute from the first span with any to the last.
+    :ivar average: acceptances a minute in the spans that have any.
     """
 
     bars: tuple[Bar, ...]
@@ -163,8 +163,8 @@ def _line(sent: Sequence[int], step: float, top: int) -> str:
 
 
 def _average(sent: Sequence[int]) -> float:
-    busy = [place for place, n in enumerate(sent) if n]
-    return sum(sent) / (busy[-1] - busy[0] + 1) if busy else 0.0
+    busy = [n for n in sent if n]
+    return sum(busy) / len(busy) if busy else 0.0
 
 
 def _round_up(n: int) -> int:
