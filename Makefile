@@ -16,12 +16,13 @@ REPORTS := build/reports
 # Nothing here may read or write the Airflow of whoever runs it.
 export AIRFLOW_HOME := $(CURDIR)/build/airflow
 
-.PHONY: help venv demo test test-celery test-all bench torture lint format docs clean
+.PHONY: help venv demo browser test test-celery test-all bench torture screenshots lint format docs clean
 
 help:
 	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
 	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
 	@echo "make test-celery  two Celery workers over Redis and PostgreSQL: their common rate, and one of them killed"
+	@echo "make screenshots  pictures of the pages for the documentation, by Chromium"
 	@echo "make test-all  the suite on every supported Airflow"
 	@echo "make bench     how fast it is, against other ways to send; about 18 minutes (SUITE=name,... or all; ROUNDS=5)"
 	@echo "make torture   kill -9 at 300 random moments on each database, then count; about 25 minutes (KILLS=20 SEED=1 ONLY=SQLite)"
@@ -41,8 +42,15 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 demo: $(INSTALLED)
 	@$(BIN)/python -m demo.demo $(if $(KEEP),--keep)
 
+# What pages are tested in: the system's Chromium. In a container of CI, which is root on Debian, it is installed; where it
+# is not, its tests skip and say so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "There is no Chromium: tests in a browser will be skipped"
+
 # The real Airflow comes last and alone: its four processes want both cores.
-test: $(INSTALLED)
+test: $(INSTALLED) browser
 	@mkdir -p $(REPORTS)
 	@rm -f $(REPORTS)/*.xml .coverage
 	$(BIN)/python -m pytest -m 'not e2e' -n $(WORKERS) --dist loadscope --cov --cov-report= \
@@ -66,6 +74,10 @@ bench: $(INSTALLED)
 # Full disks need the right to mount one (root); without it they are not run, and the table says so.
 torture: $(INSTALLED)
 	@$(BIN)/python -m tests.torture $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
+# Of the running product, kept small; to be looked at and committed.
+screenshots: $(INSTALLED) browser
+	@$(BIN)/python -m docs.screenshots
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

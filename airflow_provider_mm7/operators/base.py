@@ -17,6 +17,7 @@ from airflow_provider_mm7.exceptions import (
     StoreNotMigrated,
     StoreNotShared,
 )
+from airflow_provider_mm7.hooks.links import MMSLink
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -83,6 +84,9 @@ class SendingOperator(BaseOperator):
     # A document given as a path with this ending is left to the object store, not to Jinja's loader.
     template_ext: Sequence[str] = ()
     ui_color = "#d7eefc"
+    operator_extra_links = (MMSLink(),)
+    #: The batch, once it is begun.
+    linked_batch: str | None = None
     #: Whether Airflow wants the task to end. A plain flag, since a signal handler sets it.
     _killed = False
     #: What the last run read and sent, for lineage.
@@ -184,6 +188,11 @@ class SendingOperator(BaseOperator):
         if self.do_xcom_push:
             for key, value in values.items():
                 ti.xcom_push(key=key, value=value)
+
+    def _begun(self, ti: Any, batch_id: str) -> None:
+        """Tell what is being sent, before the first request leaves."""
+        self.linked_batch = batch_id
+        self._push(ti, {BATCH_ID_KEY: batch_id})
 
     def _push_contract(self, ti: Any, contract: Mapping[str, Any]) -> None:
         """Push what Airflow would, before a failure is raised."""

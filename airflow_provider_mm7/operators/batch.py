@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
-from airflow_provider_mm7.operators.base import BATCH_ID_KEY, SendingOperator, choice, default_key, origin_of
+from airflow_provider_mm7.operators.base import SendingOperator, choice, default_key, origin_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -147,7 +147,7 @@ class SendMMSBatchOperator(SendingOperator):
                 origin=origin_of(ti),
                 family=family,
                 on_unknown=on_unknown,
-                on_batch=lambda batch_id: self._push(ti, {BATCH_ID_KEY: batch_id}),
+                on_batch=lambda batch_id: self._begun(ti, batch_id),
                 stopped=lambda: self._killed,
             )
         except Exception:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mm7.operators.base import BATCH_ID_KEY, SendingOperator, default_key, origin_of
+from airflow_provider_mm7.operators.base import SendingOperator, default_key, origin_of
 from airflow_provider_mm7.operators.batch import SendMMSBatchOperator
 from airflow_provider_mm7.operators.plan import PlanRecipientsOperator
 
@@ -95,7 +95,7 @@ class SendMMSOperator(SendingOperator):
             key=self.idempotency_key or default_key(ti, ti.map_index),
             origin=origin_of(ti),
             on_unknown=on_unknown,
-            on_batch=lambda batch_id: self._push(ti, {BATCH_ID_KEY: batch_id}),
+            on_batch=lambda batch_id: self._begun(ti, batch_id),
             stopped=lambda: self._killed,
         )
         contract = result.as_xcom(messages=self.xcom_messages)

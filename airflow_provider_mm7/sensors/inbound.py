@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, PokeReturn
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.hooks.answers import AnswerQuestion, find_answer, read_answer
 from airflow_provider_mm7.hooks.connection import DEFAULT_CONN_ID
+from airflow_provider_mm7.hooks.links import MMSLink
 from airflow_provider_mm7.sending.parse import parse_list
 from airflow_provider_mm7.sensors.base import StoreSensor
 from airflow_provider_mm7.triggers.answer import InboundAnswerTrigger
@@ -52,6 +53,9 @@ class InboundMMSSensor(StoreSensor):
 
     template_fields: Sequence[str] = ("linked_id", "sender", "since", "short_code", "keyword", "mm7_conn_id")
     ui_color = "#d9ead3"
+    operator_extra_links = (MMSLink(),)
+    #: The answer, once this task has seen it.
+    linked_inbound: int | None = None
     _comes = "messages from handsets"
 
     def __init__(
@@ -84,6 +88,7 @@ class InboundMMSSensor(StoreSensor):
             self.log.info("%s: none yet", question)
             return PokeReturnValue(is_done=False)
         self.log.info("%s: message %d", question, message.id)
+        self.linked_inbound = message.id
         return PokeReturnValue(is_done=True, xcom_value=message.as_json())
 
     def _trigger(self, context: Context) -> InboundAnswerTrigger:

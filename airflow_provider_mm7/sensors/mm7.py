@@ -21,6 +21,7 @@ from airflow_provider_mm7.hooks.delivery import (
     read_store,
     sender_of,
 )
+from airflow_provider_mm7.hooks.links import MMSLink
 from airflow_provider_mm7.sensors.base import StoreSensor
 from airflow_provider_mm7.sensors.inbound import InboundMMSSensor
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
@@ -63,6 +64,7 @@ class DeliveryReportSensor(StoreSensor):
 
     template_fields: Sequence[str] = ("batch_id", "message_ids")
     ui_color = "#d9ead3"
+    operator_extra_links = (MMSLink(),)
 
     def __init__(
         self,
@@ -134,6 +136,16 @@ class DeliveryReportSensor(StoreSensor):
         if self._skips:
             raise AirflowSkipException(verdict.reason)
         raise AirflowFailException(verdict.reason)
+
+    @property
+    def linked_batch(self) -> str | None:
+        """The batch that is waited for."""
+        return self.batch_id
+
+    @property
+    def linked_message(self) -> str | None:
+        """The first of the messages that are waited for, where no batch is named."""
+        return next(iter(self._question().message_ids), None) if self.batch_id is None else None
 
     def _question(self) -> Question:
         """Make the question of the rendered templates.

@@ -90,7 +90,7 @@ class Batches(Base):
                     sa.literal(before.created_at, batch.c.created_at.type), sa.literal(before.batch_id, sa.Text)
                 )
             )
-        return self._db.read(lambda connection: [_batch(row) for row in connection.execute(query)])
+        return self._db.read(lambda connection: [as_batch(row) for row in connection.execute(query)])
 
     def plan(self, batch_id: str, submissions: Iterable[NewSubmission], *, family: str | None = None) -> int:
         """Add the rows that are missing. Those that are there keep their state.
@@ -291,10 +291,11 @@ def _withdraw(
 
 def _find(connection: sa.Connection, batch_id: str) -> Batch | None:
     row = connection.execute(sa.select(batch).where(batch.c.batch_id == batch_id)).one_or_none()
-    return None if row is None else _batch(row)
+    return None if row is None else as_batch(row)
 
 
-def _batch(row: AnyRow) -> Batch:
+def as_batch(row: AnyRow) -> Batch:
+    """Make a value of a row of ``mm7_batch``."""
     return Batch(
         batch_id=row.batch_id,
         key=row.key,

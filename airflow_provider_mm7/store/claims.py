@@ -90,7 +90,7 @@ class Claims(Base):
                 remember=claimant.token not in self._remembered,
                 scope=scope,
             )
-            counts.apply(connection)
+            counts.apply(connection, at=now)
             return taken
 
         taken = self._db.write(work)
@@ -176,9 +176,9 @@ class Claims(Base):
             return 0
 
         def work(connection: sa.Connection) -> int:
-            counts = Counts()
-            changed = record(connection, batch_id, wanted, counts, now=self._clock(), retry_after_s=retry_after_s)
-            counts.apply(connection)
+            now, counts = self._clock(), Counts()
+            changed = record(connection, batch_id, wanted, counts, now=now, retry_after_s=retry_after_s)
+            counts.apply(connection, at=now)
             return changed
 
         return self._db.write(work)

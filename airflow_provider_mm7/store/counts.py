@@ -8,12 +8,20 @@ transaction: whoever waits for a counter row holds no lock that the other could 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, read_count
+from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, batch_minute, read_count
+from airflow_provider_mm7.store.types import State
+
+#: What of ``mm7_batch_minute`` begins so is followed by a status code, or by nothing.
+REFUSED_WITH: Final = "refused "
+#: What of ``mm7_batch_minute`` counts acceptances. Everything else is a delivery status, in capitals.
+ACCEPTED: Final = "accepted"
 
 
 class Counts:
@@ -22,6 +30,7 @@ class Counts:
     def __init__(self) -> None:
         self._changes: Counter[tuple[str, str, str]] = Counter()
         self._reads: Counter[tuple[str, str, str]] = Counter()
+        self._refusals: Counter[tuple[str, str]] = Counter()
 
     def add(self, batch_id: str, state: str, delivery: str = NO_REPORT, n: int = 1) -> None:
         """Count rows that appear in a state."""
@@ -40,14 +49,35 @@ class Counts:
         """Count rows that lose a delivery and a read status."""
         self.add_read(batch_id, delivery, read_status, -n)
 
-    def apply(self, connection: sa.Connection) -> None:
-        """Write the changes. The last statements of a transaction."""
-        for table, changes in ((batch_count, self._changes), (read_count, self._reads)):
+    def refuse(self, batch_id: str, status_code: int | None, n: int = 1) -> None:
+        """Say why rows, which are counted for themselves, were refused."""
+        self._refusals[batch_id, f"{REFUSED_WITH}{'' if status_code is None else status_code}"] += n
+
+    def apply(self, connection: sa.Connection, *, at: datetime | None = None) -> None:
+        """Write the changes. The last statements of a transaction.
+
+        :param at: when they happened; None for what is no news of a message.
+        """
+        news = self._news(at) if at is not None else Counter()
+        self._refusals.clear()
+        for table, changes in ((batch_count, self._changes), (read_count, self._reads), (batch_minute, news)):
             names = [column.name for column in table.primary_key.columns]
             rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(changes.items()) if n]
             changes.clear()
             if rows:
                 connection.execute(_upsert(connection.dialect.name, table), rows)
+
+    def _news(self, at: datetime) -> Counter[tuple[Any, ...]]:
+        minute = int(at.timestamp()) // 60
+        news: Counter[tuple[Any, ...]] = Counter()
+        for (batch_id, what), n in self._refusals.items():
+            news[batch_id, minute, what] += n
+        for (batch_id, state, delivery), n in self._changes.items():
+            if state == State.ACCEPTED:
+                news[batch_id, minute, ACCEPTED] += n
+                if delivery != NO_REPORT:
+                    news[batch_id, minute, delivery] += n
+        return news
 
 
 def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

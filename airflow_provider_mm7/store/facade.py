@@ -20,6 +20,7 @@ from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.inbound import InboundMessages
 from airflow_provider_mm7.store.inbox import Inbox
 from airflow_provider_mm7.store.opt_outs import OptOuts
+from airflow_provider_mm7.store.overview import Overview
 from airflow_provider_mm7.store.pruning import Pruning
 from airflow_provider_mm7.store.rates import Rates
 from airflow_provider_mm7.store.reports import Reports
@@ -28,7 +29,9 @@ from airflow_provider_mm7.store.types import StoreCheck
 from airflow_provider_mm7.store.waiting import Waiting
 
 
-class Store(Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, OptOuts, Alerts, Components, Pruning):
+class Store(
+    Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, Overview, OptOuts, Alerts, Components, Pruning
+):
     """The ledger of what was sent and what came back.
 
     Making one opens nothing and checks nothing; :func:`open_store` does. Safe to use from many threads, and after fork.

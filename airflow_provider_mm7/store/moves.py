@@ -181,6 +181,8 @@ def record(
             named.append({"key": row.id, "message": message_id})
         counts.remove(batch_id, row.state, row.delivery)
         counts.add(batch_id, settlement.state, row.delivery)
+        if settlement.state is State.REFUSED:
+            counts.refuse(batch_id, code)
     for (state, code, said, due), keys in alike.items():
         told = {"new_state": state, "code": code, "said": clean_or_none(said), "due": due, "now": now}
         for part in chunks(keys, CHUNK):

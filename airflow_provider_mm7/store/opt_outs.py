@@ -56,7 +56,7 @@ class OptOuts(Base):
         """Give what stands for a number, None when it never said anything."""
         query = sa.select(opt_out).where(opt_out.c.scope == scope, opt_out.c.number_key == address_key(number))
         row = self._db.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _opt_out(row)
+        return None if row is None else as_opt_out(row)
 
     def opt_outs(
         self, scope: str | None = None, *, after: OptOut | None = None, returned: bool = False, limit: int = 1000
@@ -76,7 +76,7 @@ class OptOuts(Base):
         if after is not None:
             place = sa.tuple_(sa.literal(after.scope, sa.Text), sa.literal(address_key(after.number), sa.Text))
             query = query.where(sa.tuple_(*columns) > place)
-        return self._db.read(lambda connection: [_opt_out(row) for row in connection.execute(query)])
+        return self._db.read(lambda connection: [as_opt_out(row) for row in connection.execute(query)])
 
     def opt_out_clock(self, scope: str) -> int:
         """Give the number of a scope's last change; 0 when nobody ever opted out there."""
@@ -132,7 +132,7 @@ class OptOuts(Base):
         if any(row.changed_at < since for row in rows):
             old = sa.update(opt_out).where(due, opt_out.c.changed_at < since)
             self._db.write(lambda connection: connection.execute(old.values(confirmation=Confirmation.EXPIRED)))
-        return [_opt_out(row) for row in rows if row.changed_at >= since]
+        return [as_opt_out(row) for row in rows if row.changed_at >= since]
 
     def settle_confirmation(self, confirmed: OptOut, confirmation: Confirmation | None) -> bool:
         """Say what became of a confirmation; None: none is wanted.
@@ -258,5 +258,6 @@ def _suppress(
     return ids
 
 
-def _opt_out(row: AnyRow) -> OptOut:
+def as_opt_out(row: AnyRow) -> OptOut:
+    """Make a value of a row of ``mm7_opt_out``."""
     return OptOut(**{name: value for name, value in row._mapping.items() if name != "number_key"})

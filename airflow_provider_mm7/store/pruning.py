@@ -15,6 +15,7 @@ from airflow_provider_mm7.store.tables import (
     aside,
     batch,
     batch_count,
+    batch_minute,
     component,
     family_member,
     inbound,
@@ -169,7 +170,7 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
     if reports:
         return PruneCounts(reports=len(reports), report_events=_forget_reports(connection, reports))
     connection.execute(sa.delete(family_member).where(family_member.c.batch_id == batch_id))
-    for counted in (batch_count, read_count):
+    for counted in (batch_minute, batch_count, read_count):
         connection.execute(sa.delete(counted).where(counted.c.batch_id == batch_id))
     connection.execute(sa.delete(batch).where(batch.c.batch_id == batch_id))
     return PruneCounts(batches=1)

@@ -83,7 +83,7 @@ class Reports(Base):
                     board.put(row)
                 counts = Counts()
                 board.write(counts)
-                counts.apply(connection)
+                counts.apply(connection, at=self._clock())
             return results
 
         return self._db.write(store)

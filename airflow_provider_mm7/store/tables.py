@@ -71,6 +71,10 @@ batch = sa.Table(
     sa.Column("map_index", sa.Integer),
     sa.Column("created_at", UTCDateTime, nullable=False),
     sa.Index(None, "created_at", "batch_id"),
+    # What a page of a DAG, of a run and of a task lists, newest first.
+    sa.Index("ix_mm7_batch_of_dag", "dag_id", "created_at", "batch_id"),
+    sa.Index("ix_mm7_batch_of_run", "dag_id", "run_id", "created_at", "batch_id"),
+    sa.Index("ix_mm7_batch_of_task", "dag_id", "task_id", "created_at", "batch_id"),
 )
 
 submission = sa.Table(
@@ -104,6 +108,9 @@ submission = sa.Table(
 CLAIMABLE: Final = sa.text("state IN ('planned', 'retry')")
 SENDING: Final = sa.text("state = 'sending'")
 HAS_MESSAGE_ID: Final = sa.text("message_id IS NOT NULL")
+ACCEPTED: Final = sa.text("state = 'accepted'")
+REFUSED: Final = sa.text("state = 'refused'")
+PROBLEM: Final = sa.text("state IN ('refused', 'retry', 'unknown', 'suppressed')")
 
 
 def _partial(name: str, where: sa.TextClause, *columns: sa.Column[Any]) -> sa.Index:
@@ -114,6 +121,10 @@ def _partial(name: str, where: sa.TextClause, *columns: sa.Column[Any]) -> sa.In
 _partial("claimable", CLAIMABLE, submission.c.batch_id, submission.c.not_before, submission.c.id)
 _partial("sending", SENDING, submission.c.batch_id, submission.c.id)
 _partial("message_id", HAS_MESSAGE_ID, submission.c.message_id)
+# Filters of a page of messages, each in the order of ids.
+_partial("accepted", ACCEPTED, submission.c.batch_id, submission.c.delivery, submission.c.id)
+_partial("refused", REFUSED, submission.c.batch_id, submission.c.status_code, submission.c.id)
+_partial("problem", PROBLEM, submission.c.batch_id, submission.c.state, submission.c.id)
 
 # How many submissions of a batch are in a state, and with which delivery status. Changed in the transaction that
 # changes the submissions, always as its last statement (see counts.py). What a poll reads: a few rows a batch.
@@ -123,6 +134,17 @@ batch_count = sa.Table(
     sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
     sa.Column("state", sa.Text, primary_key=True),
     sa.Column("delivery", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
+)
+
+# What happened to a batch in which minute (of Unix time): how many were accepted, were refused with which status code,
+# and came to have which delivery status. What charts are drawn from; a few rows for each minute with news.
+batch_minute = sa.Table(
+    "mm7_batch_minute",
+    metadata,
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
+    sa.Column("minute", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("what", sa.Text, primary_key=True),
     sa.Column("n", sa.BigInteger, nullable=False),
 )
 

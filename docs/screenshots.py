@@ -1,0 +1,98 @@
+"""``make screenshots``: pictures for the documentation, taken by Chromium of the running product."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from airflow_provider_mm7.store import NewInbound, open_store
+from tests.support.airflow_env import AirflowDeployment
+from tests.support.chromium import launched
+from tests.support.page_server import keep
+from tests.support.seeding import seed
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+#: Colours of a picture: flat surfaces need few, and a photograph on a page keeps its look.
+COLOURS = 128
+SMIL = b"<smil><body><par><img src='saturn.gif'/><text src='words.txt'/></par></body></smil>"
+#: Milliseconds for a page of Airflow's own on a busy machine.
+SLOW_MS = 90_000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home, airflow(Path(home)) as url, launched() as browser:
+        overview(browser, url)
+        batch(browser, url)
+        handset(browser, url)
+
+
+@contextmanager
+def airflow(home: Path) -> Iterator[str]:
+    """Airflow with a ledger of 20,000 messages, and one from a handset."""
+    with AirflowDeployment(home / "airflow", ROOT / "example_dags", triggerer=False) as deployment:
+        store = open_store(f"sqlite:///{deployment.home}/mm7.db")
+        now = datetime.now(UTC)
+        # Campaigns that grow as the day goes.
+        for first, ago in enumerate((19, 14, 9, 5, 2)):
+            seed(store, batches=2, each=1000 + 500 * first, newest=now - timedelta(hours=ago), first=2 * first)
+        parts = [
+            ("saturn.gif", "image/gif", (ROOT / "example_dags" / "media" / "saturn.gif").read_bytes()),
+            ("words.txt", "text/plain; charset=utf-8", b"What a picture! Saw it last night, too."),
+            ("p.smil", "application/smil", SMIL),
+        ]
+        store.add_inbound(
+            [NewInbound(conn_id="mm7_default", digest="d", transaction_id="tx-1", sender="+12025550101",
+                        recipients=("5555",), subject="Re: Saturn", linked_id=None, date=now,
+                        text="What a picture! Saw it last night, too.", parts=keep(home / "inbound", parts))]
+        )  # fmt: skip
+        store.close()
+        yield deployment.url
+
+
+def overview(browser: Browser, url: str) -> None:
+    for scheme in ("light", "dark"):
+        page = opened(browser, f"{url}/plugin/mms", scheme=scheme)
+        page.frame_locator("iframe[title='MMS']").get_by_role("heading", name="Newest batches").wait_for()
+        save(page, f"page-overview-{scheme}")
+
+
+def batch(browser: Browser, url: str) -> None:
+    page = opened(browser, f"{url}/mm7/ui/batches", width=390, height=780)
+    page.locator("tbody a").first.click()
+    page.get_by_role("heading", name="Over time").wait_for()
+    save(page, "page-batch-phone")
+
+
+def handset(browser: Browser, url: str) -> None:
+    page = opened(browser, f"{url}/mm7/ui/inbound/1", width=1000, height=620)
+    page.locator(".slide img").evaluate("image => image.decode()")
+    save(page, "page-inbound")
+
+
+def opened(browser: Browser, url: str, *, scheme: str = "light", width: int = 1280, height: int = 860) -> Page:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_default_timeout(SLOW_MS)
+    page.goto(url)
+    return page
+
+
+def save(page: Page, name: str) -> None:
+    page.wait_for_load_state("networkidle")
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    small = picture.quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(IMAGES / f"{name}.png", optimize=True)
+    print(f"docs/images/{name}.png {(IMAGES / f'{name}.png').stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
