@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     routes = [
         Route("/mm7", door),
         Route("/", Front()),
-        Route("/_sandbox/messages/{seq:int}/media/{index:int}", guarded(guard, page.media), methods=["GET"]),
+        *page.routes(guard),
         *control.routes(guard),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
