@@ -17,7 +17,6 @@ os.environ["AIRFLOW_HOME"] = _HOME
 
 pytest_plugins = [
     "tests.support.airflow_cli",
-    "tests.support.browser",
     "tests.support.patience",
     "tests.support.postgres",
     "tests.support.sandbox",

@@ -15,6 +15,11 @@ from airflow_provider_mm7.provider_info import CONN_FIELDS
 from tests.support.api_server import ApiServer
 from tests.support.sandbox import RunningSandbox
 
+pytestmark = pytest.mark.e2e
+
+#: Milliseconds for a page of Airflow's own on two busy cores.
+expect.set_options(timeout=60_000)
+
 PASSWORD, HEADER, CALLBACK = "marker-pass-81", "marker-head-82", "marker-call-83"
 MARKERS = (PASSWORD, HEADER, CALLBACK)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -18,7 +19,6 @@ from tests.receiver.conftest import Rig
 from tests.sandbox.client import GIF, post, slide_message, submit
 from tests.sandbox.client import field as mm7_field
 from tests.support.asgi import serving
-from tests.support.browser import PATIENCE_MS, Watch
 from tests.support.sandbox import RunningSandbox
 
 FIRST, SECOND = "+64211234567", "+64211234568"
@@ -40,6 +40,10 @@ def slides(to: str) -> bytes:
         ("text/plain", b"and no sea", "three.txt"),
         to=to,
     )
+
+
+#: Milliseconds for what a page is expected to do; two busy cores need some of it.
+expect.set_options(timeout=20_000)
 
 
 @dataclass
@@ -64,7 +68,7 @@ def phone(page: Page, number: str) -> Locator:
     return page.get_by_role("region", name=f"Phone {number}")
 
 
-def test_a_message_is_read_slide_by_slide(stage: Stage, open_page: Callable[..., Page], watch: Watch) -> None:
+def test_a_message_is_read_slide_by_slide(stage: Stage, open_page: Callable[..., Page]) -> None:
     post(stage.sandbox, slides(FIRST))
     post(stage.sandbox, slides(SECOND))
     page = open_page(stage.sandbox.base_url)
@@ -93,7 +97,6 @@ def test_a_message_is_read_slide_by_slide(stage: Stage, open_page: Callable[...,
     for key, shown in (("ArrowRight", "2 of 3"), ("End", "3 of 3"), ("ArrowRight", "3 of 3"), ("Home", "1 of 3")):
         page.keyboard.press(key)
         expect(show.get_by_text(shown)).to_be_visible()
-    assert watch.complaints == []
 
 
 def test_the_keyboard_reaches_everything(stage: Stage, open_page: Callable[..., Page]) -> None:
@@ -202,7 +205,7 @@ def test_at_the_width_of_a_phone_nothing_sticks_out(stage: Stage, open_page: Cal
     long = slide_message("x" * 300, ("text/plain", b"y" * 500, "z" * 200), ("audio/amr", b"-", "n" * 200), to=FIRST)
     post(stage.sandbox, long)
     post(stage.sandbox, slides(SECOND))
-    page = open_page(stage.sandbox.base_url, viewport={"width": width, "height": 700})
+    page = open_page(stage.sandbox.base_url, width=width, height=700)
     expect(phone(page, SECOND)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -276,7 +279,7 @@ def hostile(host: str) -> list[tuple[str, bytes, str]]:
     ]
 
 
-def test_a_hostile_message_is_inert(stage: Stage, open_page: Callable[..., Page], watch: Watch) -> None:
+def test_a_hostile_message_is_inert(stage: Stage, open_page: Callable[..., Page]) -> None:
     with stranger() as other:
         parts = hostile(f"127.0.0.1:{other.port}")
         scripted = f"</h3><script>document.title='owned';fetch('http://127.0.0.1:{other.port}/')</script>"
@@ -291,6 +294,9 @@ def test_a_hostile_message_is_inert(stage: Stage, open_page: Callable[..., Page]
         stage.sandbox.report(message_id=message_id, recipient=FIRST, mm_status=scripted)
 
         page = open_page(stage.sandbox.base_url + "/?phone=%22%3E%3Cscript%3Edocument.title=1%3C/script%3E")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(urlsplit(request.url).netloc))
+        page.reload()
         mine = phone(page, FIRST)
         mine.get_by_role("button", name="Next slide").click()
         for medium in page.locator("audio, video").all():
@@ -304,9 +310,8 @@ def test_a_hostile_message_is_inert(stage: Stage, open_page: Callable[..., Page]
         page.wait_for_load_state("networkidle")
 
         assert page.title() == "MM7 sandbox"
-        assert watch.hosts() == {stage.sandbox.base_url.removeprefix("http://")}
+        assert set(asked) == {stage.sandbox.base_url.removeprefix("http://")}
         assert other.connections == []
-        assert watch.complaints == []
         assert page.locator("script").count() == 1
         expect(mine.get_by_text("<script>").first).to_be_visible()
         expect(phone(page, SECOND).get_by_text("media_6.svgxml")).to_be_visible()
@@ -317,12 +322,12 @@ def test_opened_by_itself_a_part_is_inert_too(stage: Stage, open_page: Callable[
         parts = hostile(f"127.0.0.1:{other.port}")
         post(stage.sandbox, slide_message("x", *parts, to=FIRST))
         seq = stage.sandbox.messages()[0]["seq"]
-        page = open_page(stage.sandbox.base_url)
+        page = open_page(stage.sandbox.base_url, may_complain=True)
         for index in range(len(parts)):
             page.goto(f"{stage.sandbox.base_url}/_sandbox/messages/{seq}/media/{index}")
             assert page.title() != "owned"
             page.goto(stage.sandbox.base_url)
-            with page.expect_download(timeout=PATIENCE_MS) as started:
+            with page.expect_download() as started:
                 page.evaluate("url => { location = url }", f"/_sandbox/messages/{seq}/parts/{index}")
             assert started.value.suggested_filename == "mm7.bin"
         assert other.connections == []
@@ -336,7 +341,7 @@ def test_a_page_of_another_site_can_neither_write_nor_read(
     stage.sandbox.settled_reports(1)
     with stranger() as other:
         # The same host on another port is the same site to a browser, and another origin.
-        page = open_page(f"http://{name}:{other.port}/")
+        page = open_page(f"http://{name}:{other.port}/", may_complain=True)
         assert page.title() == "other"
         answers = page.evaluate(
             """async ([base, order]) => {
