@@ -227,7 +227,7 @@ PROVIDER_INFO: dict[str, Any] = {
                 "relabeling": {"host": "MMSC URL"},
                 "placeholders": {
                     "host": "https://mmsc.example.com/mm7",
-                    "port": "only where the URL names none",
+                    "port": "443, or the URL's own; some versions cannot test without it",
                     "login": "user name the carrier gave you",
                 },
             },

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,6 +142,14 @@ class SendingOperator(BaseOperator):
         self.fail_on = fail_on
         self.preview = preview
 
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if isinstance(parent, SendingOperator):
+            # Airflow shows rendered fields, and stores them before it executes: by then our secrets must be known.
+            _mask_connection(parent.mm7_conn_id)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Send, and return the result.
 
@@ -257,3 +266,11 @@ def choice(kind: type[_Choice], value: str, field: str) -> _Choice:
         return kind(value)
     except ValueError:
         raise InputError(field, f"{value!r} is unknown", f"Give one of: {', '.join(kind)}") from None
+
+
+def _mask_connection(conn_id: str) -> None:
+    """Make a connection's secrets known to the maskers, if it can be read; otherwise ``execute`` will say why not."""
+    from airflow_provider_mm7.hooks.mm7 import MM7Hook
+
+    with contextlib.suppress(Exception):
+        _ = MM7Hook(mm7_conn_id=conn_id).settings

@@ -164,6 +164,9 @@ class _MadeWhenAsked:
 
     def __get__(self, instance: object, owner: type | None = None) -> list[dict[str, Any]]:
         if not self._apps:
+            from airflow_provider_mm7.hooks.masking import hide_secret_fields
+
+            hide_secret_fields()
             self._apps.append({"app": _mountable(), "url_prefix": URL_PREFIX, "name": "mm7"})
         return self._apps
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -53,10 +54,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
     show = guarded(guard, page.show)
 
     class Front:
-        """``/``: people see the page, clients that were told no path post to it."""
+        """``/``: people see the page, clients that were told no path post to it, or test it with their credentials."""
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["method"] not in {"GET", "HEAD"}:
+            if scope["method"] not in {"GET", "HEAD"} or "authorization" in Headers(scope=scope):
                 await door(scope, receive, send)
                 return
             response = await show(Request(scope, receive))
@@ -71,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     routes = [
         Route("/mm7", door),
         Route("/", Front()),
-        Route("/_sandbox/messages/{seq:int}/media/{index:int}", guarded(guard, page.media), methods=["GET"]),
+        *page.routes(guard),
         *control.routes(guard),
     ]
     return Starlette(routes=routes, lifespan=lifespan)

@@ -19,8 +19,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import urllib3
 from lxml import etree
 
+from airflow_provider_mm7.protocol import number_key
 from airflow_provider_mm7.sandbox.settings import Settings
 
+#: Kinds of callbacks.
+REPORT, READ_REPLY, DELIVER = "report", "read-reply", "deliver"
 #: Bytes of a callback's answer that are read.
 MAX_ANSWER_BYTES = 64 * 1024
 #: A moment for callbacks that are in flight when the sandbox ends.
@@ -28,10 +31,20 @@ STOP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Medium:
+    """One part of a message from a handset."""
+
+    content_type: str
+    body: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
     """One request to the callback.
 
     :ivar kind: ``report``, ``read-reply`` or ``deliver``.
+    :ivar subject, linked_id, media: of a message from a handset.
     """
 
     kind: str
@@ -42,6 +55,9 @@ class Callback:
     recipient: str | None = None
     sender: str | None = None
     mm_status: str | None = None
+    subject: str | None = None
+    linked_id: str | None = None
+    media: tuple[Medium, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,6 +66,7 @@ class Entry:
 
     seq: int
     callback: Callback
+    created_at: datetime
     state: str = "scheduled"
     attempts: list[dict[str, Any]] = field(default_factory=list)
     body_kept: bool = True
@@ -68,7 +85,10 @@ class Entry:
             "recipient": one.recipient,
             "sender": one.sender,
             "mm_status": one.mm_status,
+            "subject": one.subject,
+            "linked_id": one.linked_id,
             "transaction_id": one.transaction_id,
+            "created_at": self.created_at.isoformat(),
             "attempts": list(self.attempts),
         }
 
@@ -98,6 +118,11 @@ class CallbackQueue:
         self._seqs = itertools.count(1)
         self._changed = threading.Condition()
         self._entries: list[Entry] = []
+        self._by_message: dict[str, list[Entry]] = {}
+        #: Number of a phone -> what it has written; the phone that wrote last stands last.
+        self._by_phone: dict[str, list[Entry]] = {}
+        #: Goes up with each change, clearing included.
+        self.changes = 0
         self._with_body: deque[Entry] = deque()
         self._threads: list[threading.Thread] = []
         self._stopping = False
@@ -144,14 +169,15 @@ class CallbackQueue:
     def about(self, message_id: str) -> tuple[int, int]:
         """How many callbacks about a message are still to be posted, and how many were."""
         with self._changed:
-            posted = [bool(one.attempts) for one in self._entries if one.callback.message_id == message_id]
+            posted = [bool(one.attempts) for one in self._by_message.get(message_id, ())]
         return posted.count(False), posted.count(True)
 
     def cancel(self, message_id: str) -> None:
         """Drop what is still to be posted about a message."""
         with self._changed:
-            for one in self._entries:
-                if one.callback.message_id == message_id and one.state == "scheduled":
+            self.changes += 1
+            for one in self._by_message.get(message_id, ()):
+                if one.state == "scheduled":
                     one.state = "cancelled"
 
     def as_json(self, *, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
@@ -166,15 +192,30 @@ class CallbackQueue:
             waiting = sum(one.state == "scheduled" for one in self._entries)
             return {"callbacks": len(self._entries), "callbacks_waiting": waiting}
 
-    def statuses(self, message_ids: set[str]) -> dict[str, list[str]]:
-        """MMStatus of the acknowledged or refused reports of each message, in order, for the page."""
-        found: dict[str, list[str]] = {}
+    def reports_of(self, message_id: str) -> list[Entry]:
+        """Reports and read replies about a message, in the order in which they were made."""
         with self._changed:
-            for one in self._entries:
-                about = one.callback
-                if about.message_id in message_ids and about.mm_status and one.attempts:
-                    found.setdefault(str(about.message_id), []).append(about.mm_status)
-        return found
+            return list(self._by_message.get(message_id, ()))
+
+    def phones(self, limit: int) -> list[str]:
+        """Keys of the numbers that wrote last, the latest first."""
+        with self._changed:
+            return list(itertools.islice(reversed(self._by_phone), limit))
+
+    def written_by(self, key: str, limit: int) -> list[Entry]:
+        """The last messages from a handset, oldest first.
+
+        :param key: as :func:`airflow_provider_mm7.protocol.number_key` makes it.
+        """
+        with self._changed:
+            return self._by_phone.get(key, [])[-limit:]
+
+    def medium(self, seq: int, index: int) -> Medium | None:
+        """One part of a message from a handset, as long as it is kept."""
+        with self._changed:
+            place = seq - self._entries[0].seq if self._entries else -1
+            media = self._entries[place].callback.media if 0 <= place < len(self._entries) else ()
+            return media[index] if index < len(media) else None
 
     def body(self, seq: int) -> tuple[str, bytes] | None:
         """Content-Type and body of a callback, as long as it is kept."""
@@ -190,7 +231,10 @@ class CallbackQueue:
                 if one.first_attempt is not None and not one.attempts:
                     one.first_attempt.set_result(None)
                     one.first_attempt = None
+            self.changes += 1
             self._entries.clear()
+            self._by_message.clear()
+            self._by_phone.clear()
             self._with_body.clear()
             self._due.clear()
 
@@ -206,8 +250,16 @@ class CallbackQueue:
 
     def _enter(self, callback: Callback) -> Entry:
         with self._changed:
-            entry = Entry(seq=next(self._seqs), callback=callback)
+            entry = Entry(seq=next(self._seqs), callback=callback, created_at=datetime.now(UTC))
+            self.changes += 1
             self._entries.append(entry)
+            if callback.message_id is not None:
+                self._by_message.setdefault(callback.message_id, []).append(entry)
+            if callback.kind == DELIVER and callback.sender is not None:
+                key = number_key(callback.sender)
+                written = self._by_phone.pop(key, [])
+                written.append(entry)
+                self._by_phone[key] = written
             return entry
 
     def _push(self, entry: Entry, due: float) -> None:
@@ -241,6 +293,7 @@ class CallbackQueue:
         outcome = self._post(entry.callback)
         waiting, entry.first_attempt = entry.first_attempt, None
         with self._changed:
+            self.changes += 1
             entry.attempts.append({"at": began.isoformat(), **outcome})
             if entry.state == "cancelled":
                 pass
@@ -290,7 +343,7 @@ class CallbackQueue:
             while len(self._with_body) > self._settings.keep:
                 old = self._with_body.popleft()
                 old.body_kept = False
-                old.callback = replace(old.callback, body=b"")
+                old.callback = replace(old.callback, body=b"", media=())
 
 
 def _status_code(answer: bytes) -> int | None:

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from airflow_provider_mm7.sandbox.callbacks import Callback, CallbackQueue
+from airflow_provider_mm7.sandbox.callbacks import Callback, CallbackQueue, Medium
 from airflow_provider_mm7.sandbox.record import RecordBook
-from airflow_provider_mm7.sandbox.reports import DEFAULT_SENDER, Medium, Spelling
+from airflow_provider_mm7.sandbox.reports import DEFAULT_SENDER, Spelling
 from airflow_provider_mm7.sandbox.scenarios import SCENARIOS, ReportStep
 from airflow_provider_mm7.sandbox.script import Script, parse_script
 from airflow_provider_mm7.sandbox.settings import Settings
@@ -37,6 +37,9 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+#: Sec-Fetch-Site of what our own page asks for, and of what a person typed (W3C Fetch Metadata).
+_OWN = frozenset({"same-origin", "none"})
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -44,8 +47,9 @@ class Guard:
     """Who may look in, and what may change something.
 
     Messages of the sandbox are in the clear and nobody logs in here, so by default only this machine is answered, and
-    no web page that the user happens to have open can reach it: names that point here by DNS tricks are refused, and
-    a change needs a JSON body, which a page of another site cannot post.
+    no web page that the user happens to have open can reach it: names that point here by DNS tricks are refused, and so
+    is what a browser says to come from another site, another port of this machine included. Where a browser says
+    nothing, a change still needs a JSON body, which a page of another site cannot post.
 
     :param settings: ``expose_control`` lifts the first rule.
     """
@@ -60,6 +64,8 @@ class Guard:
             _is_loopback(request.client.host if request.client else "") and self._knows(request)
         ):
             return _error(403, "this page is for the sandbox's own machine; --expose-control opens it")
+        if request.headers.get("sec-fetch-site", "none") not in _OWN and not _is_visit(request):
+            return _error(403, "requests of other sites are refused")
         if request.method in {"GET", "HEAD"}:
             return None
         origin = request.headers.get("origin")
@@ -314,6 +320,11 @@ def _download(body: bytes, content_type: str | None) -> Response:
 
 def _error(status: int, reason: str) -> Response:
     return JSONResponse({"error": reason}, status_code=status, headers=SAFE_HEADERS)
+
+
+def _is_visit(request: Request) -> bool:
+    """Somebody followed a link: the page that has the link sees nothing of what it leads to."""
+    return request.method == "GET" and request.headers.get("sec-fetch-dest") == "document"
 
 
 def _is_address(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_mm7.protocol import number_key
 from airflow_provider_mm7.sandbox.request import Request
 from airflow_provider_mm7.sandbox.structure import Leaf
 
@@ -127,7 +129,13 @@ class RecordBook:
         self._heavy: dict[int, Heavy] = {}
         self._kept: deque[int] = deque()
         self._held_bytes = 0
+        self._accepted = 0
+        #: Number of a phone -> what was about it; the phone that was written to last stands last.
+        self._by_phone: dict[str, list[int]] = {}
+        self._phoneless: list[int] = []
         self.unauthorized = 0
+        #: Goes up with each change, clearing included.
+        self.changes = 0
 
     def next_seq(self) -> int:
         """The number of the record that will be added next; only the server's thread asks."""
@@ -137,14 +145,31 @@ class RecordBook:
         """Record a request, before it is answered."""
         with self._lock:
             self._next_seq = record.seq + 1
+            self.changes += 1
+            self._accepted += record.accepted
             self._records.append(record)
             if record.message_id is not None:
                 self._by_message[record.message_id] = record.seq
+            self._file(record)
             self._heavy[record.seq] = heavy
             self._kept.append(record.seq)
             self._held_bytes += heavy.fresh_bytes
             while self._kept and (len(self._kept) > self._keep or self._held_bytes > self._keep_bytes):
                 self._lighten(self._kept.popleft())
+
+    def _file(self, record: Record) -> None:
+        """Note which phones a record is about; a CancelReq or ReplaceReq is about those of its message."""
+        about = record.recipients
+        if not about and record.request is not None and record.request.message_id is not None:
+            seq = self._by_message.get(record.request.message_id)
+            about = () if seq is None else self._records[seq - self._records[0].seq].recipients
+        keys = dict.fromkeys(key for one in about if (key := number_key(one)))
+        for key in keys:
+            seqs = self._by_phone.pop(key, [])
+            seqs.append(record.seq)
+            self._by_phone[key] = seqs
+        if not keys:
+            self._phoneless.append(record.seq)
 
     def _lighten(self, seq: int) -> None:
         """Keep the facts of a record and drop its bytes."""
@@ -166,7 +191,11 @@ class RecordBook:
             self._heavy.clear()
             self._kept.clear()
             self._held_bytes = 0
+            self._accepted = 0
+            self._by_phone.clear()
+            self._phoneless.clear()
             self.unauthorized = 0
+            self.changes += 1
 
     def records(self, *, after: int = 0, limit: int | None = None) -> list[Record]:
         """Records with a number above ``after``, oldest first."""
@@ -176,10 +205,27 @@ class RecordBook:
             start = max(0, after - self._records[0].seq + 1)
             return self._records[start : None if limit is None else start + limit]
 
-    def newest(self, limit: int) -> list[Record]:
-        """The last records, newest first."""
+    def phones(self, limit: int) -> list[str]:
+        """Keys of the numbers that were written to last, the latest first."""
         with self._lock:
-            return self._records[: -limit - 1 : -1]
+            return list(itertools.islice(reversed(self._by_phone), limit))
+
+    def phone_count(self) -> int:
+        """How many numbers were written to."""
+        return len(self._by_phone)
+
+    def about_phone(self, key: str, limit: int) -> list[Record]:
+        """The last records about a number, oldest first.
+
+        :param key: as :func:`airflow_provider_mm7.protocol.number_key` makes it.
+        """
+        with self._lock:
+            return [self._records[seq - self._records[0].seq] for seq in self._by_phone.get(key, [])[-limit:]]
+
+    def without_phone(self, limit: int) -> list[Record]:
+        """The last records that are about no number, newest first."""
+        with self._lock:
+            return [self._records[seq - self._records[0].seq] for seq in self._phoneless[: -limit - 1 : -1]]
 
     def find(self, seq: int) -> Record | None:
         """One record by its number."""
@@ -206,6 +252,6 @@ class RecordBook:
         with self._lock:
             return {
                 "received": len(self._records),
-                "accepted": sum(record.accepted for record in self._records),
+                "accepted": self._accepted,
                 "unauthorized": self.unauthorized,
             }

@@ -10,12 +10,11 @@ import base64
 import itertools
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import escape, quoteattr
 
 from airflow_provider_mm7.sandbox.answers import XML_TYPE, element
-from airflow_provider_mm7.sandbox.callbacks import Callback
+from airflow_provider_mm7.sandbox.callbacks import DELIVER, READ_REPLY, REPORT, Callback, Medium
 from airflow_provider_mm7.sandbox.scenarios import ReportStep
 
 _SOAP = "://schemas.xmlsoap.org/soap/envelope/"
@@ -31,15 +30,6 @@ _TEXTS = {
     "Deferred": "The handset will retrieve the message later",
     "Forwarded": "The message was forwarded without being retrieved",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Medium:
-    """One part of a message from a handset."""
-
-    content_type: str
-    body: bytes
-    name: str
 
 
 class Spelling:
@@ -80,7 +70,7 @@ class Spelling:
             f"<{name}>{element('MM7Version', VERSION)}{ids}{date}{element('MMStatus', step.mm_status)}{text}</{name}>"
         )
         return Callback(
-            kind="read-reply" if step.read_reply else "report",
+            kind=READ_REPLY if step.read_reply else REPORT,
             transaction_id=transaction_id,
             content_type=XML_TYPE,
             body=self._envelope(transaction_id, body, malformed=False),
@@ -106,12 +96,15 @@ class Spelling:
         soap = self._envelope(transaction_id, body, malformed=self._vendor)
         content_type, whole = _multipart(soap, media) if media else (XML_TYPE, soap)
         return Callback(
-            kind="deliver",
+            kind=DELIVER,
             transaction_id=transaction_id,
             content_type=content_type,
             body=whole,
             recipient=recipient,
             sender=sender,
+            subject=subject,
+            linked_id=linked_id,
+            media=tuple(media),
         )
 
     def _envelope(self, transaction_id: str, body: str, *, malformed: bool) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -12,11 +13,20 @@ from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 from requests.utils import get_environ_proxies
 from requests_toolbelt import user_agent
 
+from airflow_provider_mm7.exceptions import ConnectionConfigError
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.pool import FreshAdapter, FreshSourceAdapter
 
 #: Environment variables that name a CA bundle, in requests' own order.
 CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+class _Session(requests.Session):
+    """Follows nothing: a redirect is an answer like others, even where its Location cannot be read."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Say that there is none."""
+        return None
 
 
 def open_session(endpoint: Endpoint, *, version: str) -> requests.Session:
@@ -26,12 +36,14 @@ def open_session(endpoint: Endpoint, *, version: str) -> requests.Session:
     credentials. Nothing is retried below us: only the ledger may decide to send again.
 
     :param version: of this package, for the User-Agent header.
+    :raises ConnectionConfigError: a file that the connection names is not on this machine.
     """
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.proxies = get_environ_proxies(endpoint.url)
     session.verify = _verify(endpoint)
     session.cert = endpoint.client_cert
+    _check_files("client_cert", _paths(endpoint.client_cert))
     session.auth = _auth(endpoint)
     # MM7 has no sessions. A cookie would tie all that is sent to one node of a cluster.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -48,8 +60,26 @@ def _verify(endpoint: Endpoint) -> bool | str:
     if not endpoint.verify:
         return False
     if endpoint.ca_bundle:
+        _check_files("ca_bundle", (endpoint.ca_bundle,))
         return endpoint.ca_bundle
-    return next((path for name in CA_BUNDLE_VARIABLES if (path := os.environ.get(name))), True)
+    for name in CA_BUNDLE_VARIABLES:
+        if path := os.environ.get(name):
+            _check_files("ca_bundle", (path,), given_by=f" (from the environment's {name})")
+            return path
+    return True
+
+
+def _paths(client_cert: str | tuple[str, str] | None) -> tuple[str, ...]:
+    return (client_cert,) if isinstance(client_cert, str) else client_cert or ()
+
+
+def _check_files(field: str, paths: Iterable[str], *, given_by: str = "") -> None:
+    """Look for files here: requests would name no field, in a bare OSError at the first message."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise ConnectionConfigError(
+                field, f"there is no file {path} on this machine{given_by}", "Put it there, on every worker"
+            )
 
 
 def _auth(endpoint: Endpoint) -> AuthBase | None:

@@ -39,6 +39,7 @@ from airflow_provider_mm7.protocol import (
     SubmitReq,
     SubmitRsp,
 )
+from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import Exchange, free_port, scripted
 
 TO = Recipients(to=(Address(value="+64211234567"),))
@@ -263,6 +264,13 @@ def test_reached_and_sent_nothing(connect: Callable[..., MM7Hook]) -> None:
     assert request.head.startswith("GET /mm7 ")
     assert request.header("Authorization") == "Basic " + base64.b64encode(b"user:pw").decode()
     assert request.body == b""
+
+
+@pytest.mark.parametrize("path", ["", "/", "/mm7"])
+def test_a_sandbox_passes_the_test(connect: Callable[..., MM7Hook], sandbox: RunningSandbox, path: str) -> None:
+    ok, text = connect(sandbox.base_url + path, password=sandbox.password, login=sandbox.login).test_connection()
+    assert ok, text
+    assert not connect(sandbox.base_url + path, password="wrong", login=sandbox.login).test_connection()[0]
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])

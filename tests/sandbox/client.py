@@ -57,6 +57,27 @@ def multipart(soap: str, *, media: bytes = GIF, media_type: str = "image/gif") -
     return "\r\n".join(parts).encode()
 
 
+def slide_message(subject: str, *parts: tuple[str, bytes, str], to: str = "+64211234567") -> bytes:
+    """A message of named parts.
+
+    :param parts: media type, body, Content-ID.
+    """
+    escaped = subject.replace("&", "&amp;").replace("<", "&lt;")
+    lines = [
+        "--outer\r\nContent-Type: text/xml\r\nContent-ID: <start@vasp>\r\n",
+        envelope(submit_body(to).replace(">News</Subject>", f">{escaped}</Subject>")),
+        '--outer\r\nContent-Type: multipart/related; boundary="inner"\r\nContent-ID: <content@vasp>\r\n',
+    ]
+    for media_type, body, name in parts:
+        encoded = base64.b64encode(body).decode()
+        lines.append(
+            f"--inner\r\nContent-Type: {media_type}\r\nContent-ID: <{name}>\r\n"
+            f"Content-Transfer-Encoding: base64\r\n\r\n{encoded}"
+        )
+    lines.append("--inner--\r\n--outer--\r\n")
+    return "\r\n".join(lines).encode()
+
+
 def headers(**changes: str | None) -> dict[str, str]:
     """Headers of such a request; None leaves one out."""
     wanted: dict[str, str | None] = {

@@ -1,118 +1,16 @@
-"""The page and ``/_sandbox``: what they show, and to whom."""
+"""``/_sandbox``: what it tells and takes, and from whom."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 
 import pytest
 import requests
 
-from tests.sandbox.client import GIF, basic, connection, envelope, headers, multipart, post, submit, submit_body
+from tests.sandbox.client import basic, connection, envelope, headers, multipart, submit, submit_body
 from tests.support.sandbox import PATIENCE_S, RunningSandbox
 
 NUMBER = "+64211234567"
-SCRIPT = "<script>alert(1)</script>"
-
-
-def slide_message(subject: str, *parts: tuple[str, bytes, str]) -> bytes:
-    """A message of named parts."""
-    lines = ["--outer\r\nContent-Type: text/xml\r\nContent-ID: <start@vasp>\r\n"]
-    escaped = subject.replace("&", "&amp;").replace("<", "&lt;")
-    lines.append(envelope(submit_body(NUMBER).replace(">News</Subject>", f">{escaped}</Subject>")))
-    lines.append('--outer\r\nContent-Type: multipart/related; boundary="inner"\r\nContent-ID: <content@vasp>\r\n')
-    for media_type, body, name in parts:
-        encoded = base64.b64encode(body).decode()
-        lines.append(
-            f"--inner\r\nContent-Type: {media_type}\r\nContent-ID: <{name}>\r\n"
-            f"Content-Transfer-Encoding: base64\r\n\r\n{encoded}"
-        )
-    lines.append("--inner--\r\n--outer--\r\n")
-    return "\r\n".join(lines).encode()
-
-
-def page(sandbox: RunningSandbox) -> requests.Response:
-    """The handset page."""
-    return requests.get(sandbox.base_url + "/", timeout=PATIENCE_S)
-
-
-def test_the_page_shows_slides_in_the_order_of_the_smil(sandbox: RunningSandbox) -> None:
-    smil = b"""<smil><body><par><img src="second.gif"/><text src="cid:two.txt"/></par>
-        <par><image src="cid:first.gif"/><text src="one.txt"/></par></body></smil>"""
-    body = slide_message(
-        "Saturn",
-        ("application/smil", smil, "smil"),
-        ("image/gif", GIF, "first.gif"),
-        ("text/plain; charset=utf-8", "erst ü".encode(), "one.txt"),
-        ("image/gif", GIF, "second.gif"),
-        ("text/plain; charset=utf-8", b"zweit", "two.txt"),
-        ("audio/amr", b"x", "forgotten.amr"),
-    )
-    post(sandbox, body)
-
-    answer = page(sandbox)
-    order = [
-        answer.text.index(one)
-        for one in ("Saturn", 'alt="second.gif"', "zweit", 'alt="first.gif"', "erst ü", "forgotten.amr")
-    ]
-    assert order == sorted(order)
-    assert answer.text.count('class="slide"') == 3
-    assert "smil" not in answer.text
-    picture = answer.text.partition('<img src="')[2].partition('"')[0]
-    shown = requests.get(sandbox.base_url + picture, timeout=PATIENCE_S)
-    assert (shown.content, shown.headers["Content-Type"]) == (GIF, "image/gif")
-    assert shown.headers["X-Content-Type-Options"] == "nosniff"
-    assert "sandbox" in shown.headers["Content-Security-Policy"]
-
-
-def test_nothing_foreign_becomes_markup(sandbox: RunningSandbox) -> None:
-    body = slide_message(
-        SCRIPT,
-        ("text/plain", SCRIPT.encode(), "x.txt"),
-        ("image/gif", SCRIPT.encode(), '"onerror=alert(1) x="'),
-    )
-    post(sandbox, body)
-    submit(sandbox, SCRIPT.replace("<", "&lt;"))
-
-    answer = page(sandbox)
-    assert "<script" not in answer.text
-    assert answer.text.count("&lt;script&gt;") >= 3
-    assert '"onerror' not in answer.text
-    policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "script-src" not in policy
-    assert "unsafe" not in policy
-
-
-@pytest.mark.parametrize("media_type", ["image/svg+xml", "text/html", "image/tiff", "text/vcard"])
-def test_what_could_run_is_a_download(sandbox: RunningSandbox, media_type: str) -> None:
-    post(sandbox, slide_message("x", (media_type, SCRIPT.encode(), "x")))
-    seq = sandbox.messages()[0]["seq"]
-
-    assert "<img" not in page(sandbox).text
-    address = f"{sandbox.base_url}/_sandbox/messages/{seq}"
-    assert requests.get(f"{address}/media/0", timeout=PATIENCE_S).status_code == 404
-    for tail in ("parts/0", "raw"):
-        answer = requests.get(f"{address}/{tail}", timeout=PATIENCE_S)
-        assert answer.headers["Content-Type"] == "application/octet-stream"
-        assert answer.headers["Content-Disposition"].startswith("attachment")
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert SCRIPT.encode() in answer.content or tail == "raw"
-
-
-def test_the_page_tells_what_became_of_messages(sandbox: RunningSandbox) -> None:
-    submit(sandbox, "+15005552002")
-    submit(sandbox, "+15005550503")
-
-    text = page(sandbox).text
-    assert "SubmitReq 2002 Address error" in text
-    assert "not accepted: http-503" in text
-    assert "2 received, 0 accepted" in text
-    assert 'http-equiv="refresh"' in text
-
-
-def test_an_empty_page(sandbox: RunningSandbox) -> None:
-    assert "No message yet" in page(sandbox).text
 
 
 def test_messages_after_and_fields(sandbox: RunningSandbox) -> None:
@@ -157,6 +55,10 @@ def test_clear_forgets_messages_scripts_and_counters(sandbox: RunningSandbox) ->
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
         ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
         ({"Content-Type": "application/json", "Host": "evil.example"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
+        # Another port of this machine: Origin's host is ours, its port is not.
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, 403),
     ],
 )
 @pytest.mark.parametrize("path", ["/script", "/deliver", "/report"])
@@ -173,6 +75,20 @@ def test_names_that_point_here_by_tricks_see_nothing(sandbox: RunningSandbox, pa
     assert answer.status_code == 403
     for host in ("localhost:1234", "127.0.0.1", "[::1]:80"):
         assert requests.get(sandbox.base_url + path, headers={"Host": host}, timeout=PATIENCE_S).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/_sandbox/messages", "/_sandbox/static/phones.js"])
+def test_other_sites_may_link_here_and_no_more(sandbox: RunningSandbox, path: str) -> None:
+    def ask(**sent: str) -> int:
+        given = {f"Sec-Fetch-{name}": value for name, value in sent.items()}
+        return requests.get(sandbox.base_url + path, headers=given, timeout=PATIENCE_S).status_code
+
+    assert ask(Site="cross-site", Mode="no-cors", Dest="script") == 403
+    assert ask(Site="same-site", Mode="cors", Dest="empty") == 403
+    assert ask(Site="cross-site", Mode="navigate", Dest="iframe") == 403
+    assert ask(Site="cross-site", Mode="navigate", Dest="document") == 200
+    assert ask(Site="same-origin", Mode="cors", Dest="empty") == 200
+    assert ask(Site="none", Mode="navigate", Dest="document") == 200
 
 
 def test_control_can_be_opened(make_sandbox: Callable[..., RunningSandbox]) -> None:

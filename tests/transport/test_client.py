@@ -31,7 +31,7 @@ from airflow_provider_mm7.exceptions import (
     TlsFailed,
 )
 from airflow_provider_mm7.protocol import Payload, Status, SubmitRsp, dump
-from airflow_provider_mm7.transport import Endpoint, MMSCClient, Reach, parse_retry_after, pool, probe
+from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, pool
 from airflow_provider_mm7.transport.client import MAX_ANSWER_BYTES
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
 from tests.support.scripted import Exchange, free_port, scripted
@@ -546,33 +546,3 @@ def test_the_source_address_is_used() -> None:
     with scripted(script) as server, client(server.url, source_address="127.0.0.2") as mmsc:
         mmsc.exchange(SMALL)
     assert seen == ["127.0.0.2"]
-
-
-class TestProbe:
-    def test_sends_a_get_with_the_credentials(self) -> None:
-        with scripted(answering("405 Method Not Allowed", b"")) as server:
-            result = probe(Endpoint(url=server.url, login="u", password="p"))
-        assert result.ok
-        assert result.http_status == 405
-        assert "reached, not refused" in result.text
-        (request,) = server.requests
-        assert request.head.startswith("GET /mm7")
-        assert request.body == b""
-        assert request.header("Authorization") == "Basic dTpw"
-
-    @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
-    def test_names_credentials(self, status: str) -> None:
-        with scripted(answering(status, b"")) as server:
-            result = probe(Endpoint(url=server.url, login="u", password="hunter2"))
-        assert (result.ok, result.reach) == (False, Reach.DENIED)
-        assert "credentials or IP allow list" in result.text
-        assert "hunter2" not in result.text
-
-    def test_tells_dns_refused_tls_and_silence_apart(self) -> None:
-        assert probe(Endpoint(url="http://mmsc.invalid/mm7")).reach is Reach.DNS
-        assert probe(Endpoint(url=f"http://127.0.0.1:{free_port()}/")).reach is Reach.REFUSED
-        with scripted(plain_http) as server:
-            assert probe(Endpoint(url=server.url.replace("http:", "https:"))).reach is Reach.TLS
-        with scripted(take_and_wait) as server:
-            assert probe(Endpoint(url=server.url, read_timeout_s=0.3)).reach is Reach.LOST
-        assert probe(Endpoint(url="http://127.0.0.1:99999/")).reach is Reach.CONFIG
