@@ -90,7 +90,7 @@ class Passage:
     writes: tuple[str, ...] = ()
     accepted: int | None = None
 
-    def describe(self, settings: ConnectionSettings) -> OperatorLineage:
+    def describe(self, settings: ConnectionSettings) -> OperatorLineage[Any, Any]:
         """Return it as OpenLineage wants it. To be called only where its provider is installed."""
         from airflow.providers.common.compat.openlineage.facet import (
             Dataset,

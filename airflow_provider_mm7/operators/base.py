@@ -178,7 +178,7 @@ class SendingOperator(BaseOperator):
         """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
         self._killed = True
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage what was read and sent. Called where its provider is installed, on failure too."""
         if self._passage is None:
             return None
