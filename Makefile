@@ -78,6 +78,7 @@ torture: $(INSTALLED)
 # Of the running product, kept small; to be looked at and committed.
 screenshots: $(INSTALLED) browser
 	@$(BIN)/python -m docs.screenshots
+	@$(BIN)/python -m docs.sandbox_screenshots
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
