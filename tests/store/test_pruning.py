@@ -45,6 +45,7 @@ def test_old_things_go_and_new_ones_stay(store: Store, clock: Clock) -> None:
         "mm7_batch": 1,
         "mm7_submission": 1,
         "mm7_batch_count": rows(store)["mm7_batch_count"],
+        "mm7_batch_minute": 1,
         "mm7_owner": rows(store)["mm7_owner"],
         "mm7_report": 1,
         "mm7_report_event": 2,
