@@ -157,7 +157,7 @@ async def test_2000_triggers_of_one_process_ask_together(store: Store, statement
     async with asyncio.timeout(PATIENCE_S):
         while asked("mm7_batch_count") < 4:
             await asyncio.sleep(0.01)
-    # A poll an interval and a query a table (reports: of delivery, and of reading), whatever the number of those who wait.
+    # A poll an interval and a query a table (two of reports), whatever the number of those who wait.
     polls = (loop.time() - began) / INTERVAL_S + 2
     assert 3 <= asked("mm7_report") <= 2 * polls
     assert 3 <= asked("mm7_submission") <= polls
