@@ -118,7 +118,7 @@ def test_alert_after_a_load_that_failed(stage: Stage, numbers: list[str]) -> Non
 
 
 def test_messages_that_python_makes(stage: Stage) -> None:
-    customers = [{"name": "Ann", "number": "+12025550171"}, {"name": "Zoë", "number": "+12025550172"}]
+    customers = [{"name": "Ann", "number": "+12025550174"}, {"name": "Zoë", "number": "+12025550175"}]
     run_id = stage.airflow.trigger("mms_taskflow", {"customers": customers})
     stage.airflow.wait_run("mms_taskflow", run_id, 180)
 
