@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
-from urllib3.response import BaseHTTPResponse
 
 from airflow_provider_mm7 import __version__, protocol
 from airflow_provider_mm7.exceptions import AnswerMismatch, ConnectionConfigError, OutcomeUnknown
@@ -20,13 +17,7 @@ from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.judge import read_answer
 from airflow_provider_mm7.transport.session import open_session
 from airflow_provider_mm7.transport.translate import not_sent
-
-#: Bytes of an answer that are read; a SubmitRsp has about 1 KB.
-MAX_ANSWER_BYTES = 1 << 20
-READ_CHUNK_BYTES = 1 << 16
-#: Bytes handed to the socket at once. The connect time-out bounds each piece, so that a large message may take a slow
-#: line, and one that does not move ends.
-SEND_CHUNK_BYTES = 1 << 16
+from airflow_provider_mm7.transport.wire import Answer, OneGo, Outgoing, read_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,41 +28,6 @@ class HttpAnswer:
     content_type: str | None
     retry_after: str | None
     body: bytes
-
-
-class _Outgoing:
-    """A request body that knows whether its last byte was handed to the socket.
-
-    With a Content-Length announced, a server that got less than the whole cannot have accepted the message (RFC 9112
-    clause 8): a failure before the end is safe to send again, one after it is not.
-    """
-
-    def __init__(self, payload: Payload) -> None:
-        self._payload = payload
-        self.complete = False
-
-    def __len__(self) -> int:
-        return len(self._payload)
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        for chunk in self._payload:
-            if len(chunk) <= SEND_CHUNK_BYTES:
-                yield chunk
-                continue
-            # Not copied: a hundred requests may share a megabyte.
-            whole = memoryview(chunk)
-            for start in range(0, len(whole), SEND_CHUNK_BYTES):
-                yield whole[start : start + SEND_CHUNK_BYTES]
-        # Reached when the last send() has returned.
-        self.complete = True
-
-    def tell(self) -> int:
-        """Tell Digest where to begin again."""
-        return 0
-
-    def seek(self, _: int) -> None:
-        """Begin again: the server answered with HTTP 4xx, so nothing that was sent before counts."""
-        self.complete = False
 
 
 class MMSCClient:
@@ -132,18 +88,17 @@ class MMSCClient:
         :raises NotSent: nothing was accepted.
         :raises OutcomeUnknown: the whole request was sent and no whole answer came.
         """
-        outgoing = _Outgoing(payload)
+        digest = self.endpoint.auth == "digest"
+        outgoing = (Outgoing if digest else OneGo)(payload.chunks)
         try:
-            with self._open(outgoing, protocol.http_headers(payload)) as response:
-                if response.status < 200:
-                    # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
-                    raise OutcomeUnknown(f"HTTP {response.status} in place of an answer")
-                return HttpAnswer(
-                    status=response.status,
-                    content_type=response.headers.get("Content-Type"),
-                    retry_after=response.headers.get("Retry-After"),
-                    body=_read_bounded(response, self.endpoint.read_timeout_s),
-                )
+            send = self._send_twice if digest else self._send_once
+            answer = send(outgoing, protocol.http_headers(payload))
+            return HttpAnswer(
+                status=answer.status,
+                content_type=answer.headers.get("content-type"),
+                retry_after=answer.headers.get("retry-after"),
+                body=answer.body,
+            )
         except (requests.RequestException, HTTPError, OSError) as exc:
             if outgoing.complete:
                 raise OutcomeUnknown(f"the MMSC took the request and gave no whole answer ({_cause(exc)})") from exc
@@ -155,44 +110,23 @@ class MMSCClient:
                 "headers", "a header or the login cannot be sent", "Use characters of Latin-1"
             ) from None
 
-    def _open(self, outgoing: _Outgoing, headers: dict[str, str]) -> BaseHTTPResponse:
-        if self.endpoint.auth == "digest":
-            answer = self._session.post(
-                self.endpoint.url,
-                data=outgoing,  # type: ignore[arg-type]  # memoryviews go to the socket like bytes
-                headers=headers,
-                timeout=(self.endpoint.connect_timeout_s, self.endpoint.read_timeout_s),
-                allow_redirects=False,
-                stream=True,
-            )
-            raw: BaseHTTPResponse = answer.raw
-            return raw
+    def _send_twice(self, outgoing: Outgoing, headers: dict[str, str]) -> Answer:
+        """Send by requests as a whole, which answers the challenge of Digest with a second request."""
+        answer = self._session.post(
+            self.endpoint.url,
+            data=outgoing,  # type: ignore[arg-type]  # memoryviews go to the socket like bytes
+            headers=headers,
+            timeout=(self.endpoint.connect_timeout_s, self.endpoint.read_timeout_s),
+            allow_redirects=False,
+            stream=True,
+        )
+        return read_whole(answer.raw, self.endpoint.read_timeout_s)
+
+    def _send_once(self, outgoing: Outgoing, headers: dict[str, str]) -> Answer:
         if self._direct is None:
             # Not when the client is made: an unusable URL or header is an error of the first request.
             self._direct = Direct(self._session, self.endpoint)
         return self._direct.post(outgoing, headers)
-
-
-def _read_bounded(response: BaseHTTPResponse, timeout_s: float) -> bytes:
-    deadline = time.monotonic() + timeout_s
-    unframed = "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
-    body = bytearray()
-    while True:
-        try:
-            chunk = response.read1(READ_CHUNK_BYTES, decode_content=True)
-        except ReadTimeoutError:
-            # Such an answer ends with its connection (RFC 9112 clause 6.3), which this server leaves open. Whether it
-            # is whole is told by its XML.
-            if unframed:
-                return bytes(body)
-            raise
-        if not chunk:
-            return bytes(body)
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise OutcomeUnknown(f"the MMSC's answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise OutcomeUnknown("the MMSC's answer did not end within the read time-out")
 
 
 def _plain(transaction_id: str) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.response import BaseHTTPResponse
 from urllib3.util import Timeout
 
 from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.protocol import Payload
 from airflow_provider_mm7.transport.endpoint import Endpoint
+from airflow_provider_mm7.transport.wire import Answer, Connection, Outgoing, read_whole
 
 #: What :func:`protocol.http_headers` says of every payload; nobody else may say it.
 _OURS = frozenset(name.lower() for name in protocol.http_headers(Payload(content_type="text/xml", chunks=())))
@@ -39,6 +39,9 @@ class Direct:
             prepared, session.verify, proxies=session.proxies, cert=session.cert
         )
         adapter.cert_verify(self._pool, url, session.verify, session.cert)  # type: ignore[no-untyped-call]
+        #: Whether its connections are ours, and their answers whole; those through SOCKS are not.
+        self._ours = issubclass(getattr(self._pool, "ConnectionCls", object), Connection)
+        self._read_timeout_s = endpoint.read_timeout_s
         self._settings: Mapping[str, Any] = {
             "url": adapter.request_url(prepared, session.proxies),
             "timeout": Timeout(connect=endpoint.connect_timeout_s, read=endpoint.read_timeout_s),
@@ -47,16 +50,15 @@ class Direct:
             "assert_same_host": False,
             "preload_content": False,
             "decode_content": False,
+            "release_conn": self._ours,
         }
 
-    def post(self, body: Any, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        """Send a request; the answer's body is not read yet.
+    def post(self, body: Outgoing, headers: Mapping[str, str]) -> Answer:
+        """Send a request and read its answer.
 
-        :param body: an iterable of bytes-like pieces.
         :param headers: say how long the body is.
         :raises urllib3.exceptions.HTTPError: no answer came.
+        :raises OutcomeUnknown: an answer came that has no end.
         """
-        answer: BaseHTTPResponse = self._pool.urlopen(
-            "POST", body=body, headers={**self._headers, **headers}, **self._settings
-        )
-        return answer
+        answer = self._pool.urlopen("POST", body=body, headers={**self._headers, **headers}, **self._settings)
+        return answer if self._ours else read_whole(answer, self._read_timeout_s)

@@ -6,45 +6,21 @@ and nobody can tell whether it was accepted; a new connection costs one handshak
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 from requests_toolbelt.adapters.source import SourceAddressAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.response import HTTPResponse
 
-#: Seconds since its last answer after which a connection is not used again. The shortest keep-alive among common
-#: servers is 2 s (gunicorn); under load a connection idles for milliseconds.
-MAX_IDLE_S = 1.0
-
-
-class _Connection(HTTPConnection):
-    _answered_at: float | None = None
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own answer, as in its base class
-        response = super().getresponse()
-        self._answered_at = time.monotonic()
-        return response
-
-    @property
-    def is_connected(self) -> bool:
-        """Asked by the pool before it hands out a connection that was used before."""
-        idled = self._answered_at is not None and time.monotonic() - self._answered_at >= MAX_IDLE_S
-        return super().is_connected and not idled
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
+from airflow_provider_mm7.transport.wire import Connection, TlsConnection
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = Connection
 
 
 class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+    ConnectionCls = TlsConnection
 
 
 _POOLS = {"http": _Pool, "https": _TlsPool}

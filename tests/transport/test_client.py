@@ -31,9 +31,9 @@ from airflow_provider_mm7.exceptions import (
     TlsFailed,
 )
 from airflow_provider_mm7.protocol import Payload, Status, SubmitRsp, dump
-from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, pool
-from airflow_provider_mm7.transport.client import MAX_ANSWER_BYTES
+from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, wire
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
+from airflow_provider_mm7.transport.wire import MAX_ANSWER_BYTES
 from tests.support.scripted import Exchange, free_port, scripted
 
 #: Far more than the sockets' buffers hold, so that a server that stops reading stops the client in the middle.
@@ -108,7 +108,7 @@ def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_one_connection_serves_many_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MAX_IDLE_S", 60.0)
+    monkeypatch.setattr(wire, "MAX_IDLE_S", 60.0)
 
     def script(peer: Exchange) -> None:
         for _ in range(3):
@@ -123,7 +123,7 @@ def test_one_connection_serves_many_messages(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("way", ["direct", "proxy", "source address"])
 def test_a_connection_that_idled_is_not_used_again(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MAX_IDLE_S", 0.0)
+    monkeypatch.setattr(wire, "MAX_IDLE_S", 0.0)
     settings: dict[str, object] = {"source_address": "127.0.0.2"} if way == "source address" else {}
 
     def script(peer: Exchange) -> None:
@@ -144,7 +144,7 @@ def test_a_connection_that_idled_is_not_used_again(way: str, monkeypatch: pytest
 
 
 def test_closing_closes_connections_though_somebody_keeps_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MAX_IDLE_S", 60.0)
+    monkeypatch.setattr(wire, "MAX_IDLE_S", 60.0)
     closed = threading.Event()
 
     def script(peer: Exchange) -> None:
