@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from functools import cache
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from airflow_provider_mm7.store.prepared import Prepared
 from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, batch_minute, read_count
 from airflow_provider_mm7.store.types import State
 
@@ -65,7 +66,7 @@ class Counts:
             rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(changes.items()) if n]
             changes.clear()
             if rows:
-                connection.execute(_upsert(connection.dialect.name, table), rows)
+                _UPSERTS[table.name].run_each(connection, rows)
 
     def _news(self, at: datetime) -> Counter[tuple[Any, ...]]:
         minute = int(at.timestamp()) // 60
@@ -85,9 +86,13 @@ def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Ins
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
-@cache
 def _upsert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    statement = insert_into(dialect, table)
+    statement = insert_into(dialect, table).values({column: sa.bindparam(column.name) for column in table.columns})
     return statement.on_conflict_do_update(
         index_elements=list(table.primary_key.columns), set_={"n": table.c.n + statement.excluded.n}
     )
+
+
+_UPSERTS: Final = {
+    table.name: Prepared(partial(_upsert, table=table)) for table in (batch_count, read_count, batch_minute)
+}

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, chunks
 from airflow_provider_mm7.store.counts import Counts, insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, submission
+from airflow_provider_mm7.store.prepared import Prepared, among
+from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, report, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
 
@@ -32,62 +33,82 @@ _FROM: dict[State, frozenset[State]] = {
 #: so does one of what was taken out after it had left.
 _GIVEN_BACK = frozenset({State.PLANNED, State.RETRY, State.SUPPRESSED})
 
-_KEYS: Final[sa.BindParameter[Any]] = sa.bindparam("keys", expanding=True)
-
 # SKIP LOCKED is PostgreSQL's; SQLite, which renders nothing here, has one writer at a time.
-_CLAIMABLE: Final = (
-    sa.select(*(submission.c[name] for name in ("id", "row_no", "recipient", "state", "attempts", "delivery")))
-    .where(submission.c.batch_id == sa.bindparam("batch"), CLAIMABLE, submission.c.not_before <= sa.bindparam("now"))
-    .order_by(submission.c.not_before, submission.c.id)
-    .limit(sa.bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_CLAIM: Final = (
-    sa.update(submission)
-    .where(submission.c.id.in_(_KEYS))
-    .values(
-        state=State.SENDING,
-        attempts=submission.c.attempts + 1,
-        owner_token=sa.bindparam("token"),
-        lease_until=sa.bindparam("until"),
-        message_id=None,
-        status_code=None,
-        status_text=None,
-        updated_at=sa.bindparam("now"),
+_CLAIMABLE: Final = Prepared(
+    lambda _: (
+        sa.select(*(submission.c[name] for name in ("id", "row_no", "recipient", "state", "attempts", "delivery")))
+        .where(
+            submission.c.batch_id == sa.bindparam("batch"), CLAIMABLE, submission.c.not_before <= sa.bindparam("now")
+        )
+        .order_by(submission.c.not_before, submission.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(skip_locked=True)
     )
 )
-_ALONE: Final = sa.bindparam("transaction", type_=sa.Text) + sa.cast(submission.c.id, sa.Text)
-_CLAIM_EACH: Final = _CLAIM.values(transaction_id=_ALONE)
-_CLAIM_GROUP: Final = _CLAIM.values(transaction_id=sa.bindparam("transaction"))
 
-_OPTED_OUT: Final = (
-    sa.select(submission.c.id)
-    .join(opt_out, opt_out.c.number_key == submission.c.recipient_key)
-    .where(submission.c.id.in_(_KEYS), opt_out.c.scope == sa.bindparam("scope"), opt_out.c.opted_out)
-)
 
-_ASKED: Final = (
-    sa.select(*(submission.c[name] for name in ("id", "state", "delivery", "transaction_id")))
-    .where(submission.c.id.in_(_KEYS), submission.c.batch_id == sa.bindparam("batch"))
-    .order_by(submission.c.id)
-    .with_for_update(key_share=True)
-)
-_SETTLE: Final = (
-    sa.update(submission)
-    .where(submission.c.id.in_(_KEYS))
-    .values(
-        state=sa.bindparam("new_state"),
-        message_id=None,
-        status_code=sa.bindparam("code"),
-        status_text=sa.bindparam("said"),
-        not_before=sa.bindparam("due"),
-        updated_at=sa.bindparam("now"),
-        owner_token=None,
-        lease_until=None,
+def _claim(dialect: str, transaction_id: sa.ColumnElement[str]) -> sa.Update:
+    return (
+        sa.update(submission)
+        .where(among(submission.c.id, "keys", dialect))
+        .values(
+            state=State.SENDING,
+            attempts=submission.c.attempts + 1,
+            owner_token=sa.bindparam("token"),
+            lease_until=sa.bindparam("until"),
+            message_id=None,
+            status_code=None,
+            status_text=None,
+            updated_at=sa.bindparam("now"),
+            transaction_id=transaction_id,
+        )
+    )
+
+
+_TRANSACTION: Final[sa.BindParameter[str]] = sa.bindparam("transaction", type_=sa.Text)
+_CLAIM_EACH: Final = Prepared(lambda dialect: _claim(dialect, _TRANSACTION + sa.cast(submission.c.id, sa.Text)))
+_CLAIM_GROUP: Final = Prepared(lambda dialect: _claim(dialect, _TRANSACTION))
+
+_OPTED_OUT: Final = Prepared(
+    lambda dialect: (
+        sa.select(submission.c.id)
+        .join(opt_out, opt_out.c.number_key == submission.c.recipient_key)
+        .where(among(submission.c.id, "keys", dialect), opt_out.c.scope == sa.bindparam("scope"), opt_out.c.opted_out)
     )
 )
-_NAME: Final = (
-    sa.update(submission).where(submission.c.id == sa.bindparam("key")).values(message_id=sa.bindparam("message"))
+
+# With whether any report waits for its submission: mostly none does, and none need be looked for.
+_ASKED: Final = Prepared(
+    lambda dialect: (
+        sa.select(
+            *(submission.c[name] for name in ("id", "state", "delivery", "transaction_id")),
+            sa.exists().where(report.c.batch_id.is_(None)).label("early"),
+        )
+        .where(among(submission.c.id, "keys", dialect), submission.c.batch_id == sa.bindparam("batch"))
+        .order_by(submission.c.id)
+        .with_for_update(key_share=True, of=submission)
+    )
+)
+_SETTLED: Final[dict[str, Any]] = {
+    "state": sa.bindparam("new_state"),
+    "status_code": sa.bindparam("code"),
+    "status_text": sa.bindparam("said"),
+    "not_before": sa.bindparam("due"),
+    "updated_at": sa.bindparam("now"),
+    "owner_token": None,
+    "lease_until": None,
+}
+_SETTLE_ALIKE: Final = Prepared(
+    lambda dialect: (
+        sa.update(submission).where(among(submission.c.id, "keys", dialect)).values(message_id=None, **_SETTLED)
+    )
+)
+_SETTLE_NAMED: Final = Prepared(
+    lambda _: (
+        sa.update(submission)
+        .where(submission.c.id == sa.bindparam("key"))
+        .values(message_id=sa.bindparam("message"), **_SETTLED)
+    )
 )
 
 
@@ -110,7 +131,7 @@ def take(
     :param remember: whether the ledger may not know the claimant yet.
     :param scope: whose opt-outs the claimed rows are marked by.
     """
-    rows = connection.execute(_CLAIMABLE, {"batch": batch_id, "now": now, "most": limit}).all() if limit > 0 else []
+    rows = _CLAIMABLE.run(connection, batch=batch_id, now=now, most=limit).all() if limit > 0 else []
     if not rows:
         return []
     if remember:
@@ -122,11 +143,10 @@ def take(
     claimed = []
     for part in parts:
         keys = [row.id for row in part]
-        out = set(connection.scalars(_OPTED_OUT, {"keys": keys, "scope": scope})) if scope is not None else ()
+        out = set(_OPTED_OUT.run(connection, keys=keys, scope=scope).scalars()) if scope is not None else ()
         shared = None if group <= 1 else f"{prefix}{keys[0]}"
-        connection.execute(
-            _CLAIM_EACH if shared is None else _CLAIM_GROUP, {"keys": keys, "transaction": shared or prefix, **common}
-        )
+        claim = _CLAIM_EACH if shared is None else _CLAIM_GROUP
+        claim.run(connection, keys=keys, transaction=shared or prefix, **common)
         claimed += [
             Submission(
                 id=row.id,
@@ -161,36 +181,33 @@ def record(
     :param wanted: settlements by submission id.
     :return: how many rows changed.
     """
-    lock_messages(connection, filter(None, (message_id_of(settlement) for settlement in wanted.values())))
-    rows = [
-        row
-        for keys in chunks(sorted(wanted), CHUNK)
-        for row in connection.execute(_ASKED, {"keys": keys, "batch": batch_id})
-        if _may_move(row, wanted[row.id])
-    ]
+    names = {key: message_id_of(settlement) for key, settlement in wanted.items()}
+    lock_messages(connection, filter(None, names.values()))
+    asked = [row for keys in chunks(sorted(wanted), CHUNK) for row in _ASKED.run(connection, keys=keys, batch=batch_id)]
+    rows = [row for row in asked if _may_move(row, wanted[row.id])]
     if not rows:
         return 0
     # Most answers differ in their MessageIDs only.
     alike: dict[tuple[State, int | None, str | None, datetime], list[int]] = {}
-    named = []
     for row in rows:
         settlement = wanted[row.id]
-        code, said, due = settlement.status_code, settlement.status_text, _due(settlement, now, retry_after_s)
-        alike.setdefault((settlement.state, code, said, due), []).append(row.id)
-        if (message_id := message_id_of(settlement)) is not None:
-            named.append({"key": row.id, "message": message_id})
+        state, code = settlement.state, settlement.status_code
+        alike.setdefault((state, code, settlement.status_text, _due(settlement, now, retry_after_s)), []).append(row.id)
         counts.remove(batch_id, row.state, row.delivery)
-        counts.add(batch_id, settlement.state, row.delivery)
-        if settlement.state is State.REFUSED:
+        counts.add(batch_id, state, row.delivery)
+        if state is State.REFUSED:
             counts.refuse(batch_id, code)
     for (state, code, said, due), keys in alike.items():
         told = {"new_state": state, "code": code, "said": clean_or_none(said), "due": due, "now": now}
-        for part in chunks(keys, CHUNK):
-            connection.execute(_SETTLE, {"keys": part, **told})
-    if named:
-        connection.execute(_NAME, named)
-    accepted = {message_id_of(wanted[row.id]) for row in rows if wanted[row.id].state is State.ACCEPTED}
-    match_early(connection, {message_id for message_id in accepted if message_id}, counts)
+        nameless = [key for key in keys if names[key] is None]
+        for part in chunks(nameless, CHUNK):
+            _SETTLE_ALIKE.run(connection, keys=part, **told)
+        if len(nameless) < len(keys):
+            named = [{"key": key, "message": names[key]} for key in keys if names[key] is not None]
+            _SETTLE_NAMED.run_each(connection, named, **told)
+    if any(row.early for row in asked):
+        accepted = {names[row.id] for row in rows if wanted[row.id].state is State.ACCEPTED}
+        match_early(connection, {name for name in accepted if name}, counts)
     return len(rows)
 
 
