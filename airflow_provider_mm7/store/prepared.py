@@ -46,7 +46,7 @@ class _Compiled:
             rows = [{**row, **{name: process(row[name]) for name, process in processes}} for row in rows]
         if self.order is None:
             return [{**values, **row} for row in rows]
-        places = [values.get(name) for name in self.order]
+        places = [None if name in rows[0] else values[name] for name in self.order]
         own = [(place, name) for place, name in enumerate(self.order) if name in rows[0]]
         bound = []
         for row in rows:
