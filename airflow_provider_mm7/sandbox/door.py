@@ -73,6 +73,8 @@ class Door:
             await self._post(scope, receive, send, headers)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        # Not when it was read and judged: with other requests in between, that is later, and told of the sandbox.
+        arrived = datetime.now(UTC)
         chosen = self._script.forced()
         if chosen is not None and chosen.behaviour is Behaviour.RESET_BEFORE_BODY:
             self._record_unread(headers, b"", "the connection was reset before the body was read", scenario=chosen)
@@ -91,7 +93,7 @@ class Door:
             await wire.reset(scope, receive)
             return
         judged = self._judge.judge(body, headers)
-        decision = self._mmsc.decide(judged, chosen, len(body))
+        decision = self._mmsc.decide(judged, chosen, len(body), arrived)
         self._book.add(decision.record, _heavy(headers, judged))
         await self._answer(scope, receive, send, decision, judged)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from airflow_provider_mm7.protocol import status_text
 from airflow_provider_mm7.sandbox.callbacks import Callback, CallbackQueue
@@ -66,15 +66,16 @@ class MMSC:
         self._callbacks = callbacks
         self._spelling = spelling
 
-    def decide(self, judged: Judged, forced: Scenario | None, body_bytes: int) -> Decision:
+    def decide(self, judged: Judged, forced: Scenario | None, body_bytes: int, arrived: datetime) -> Decision:
         """Decide about one request.
 
         :param judged: the request.
         :param forced: what must be played whatever the recipients are; a request that is against the schema is
             refused all the same.
         :param body_bytes: length of the HTTP body.
+        :param arrived: when its head had come.
         """
-        record = _record_of(self._book.next_seq(), judged, body_bytes, pedantic=self._settings.pedantic)
+        record = _record_of(self._book.next_seq(), arrived, judged, body_bytes, pedantic=self._settings.pedantic)
         scenario = self._refusal(judged) or forced or self._script.choose(record.recipients)
         after: tuple[Chain, ...] = ()
         if judged.request is not None and judged.request.operation != "SubmitReq" and scenario.accepts:
@@ -158,12 +159,12 @@ def _failed_addresses(record: Record, scenario: Scenario) -> str | None:
     return ", ".join(one for one in record.recipients if scenario_of_number(one).status_code == 1100) or None
 
 
-def _record_of(seq: int, judged: Judged, body_bytes: int, *, pedantic: bool) -> Record:
+def _record_of(seq: int, arrived: datetime, judged: Judged, body_bytes: int, *, pedantic: bool) -> Record:
     """What is known of a request before it is decided."""
     soap = judged.soap
     return Record(
         seq=seq,
-        received_at=datetime.now(UTC),
+        received_at=arrived,
         operation=soap.operation if soap else None,
         transaction_id=soap.transaction_id if soap else None,
         namespace=(soap.mm7_namespace or None) if soap else None,

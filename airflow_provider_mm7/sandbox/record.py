@@ -30,6 +30,7 @@ class Record:
     """One request that was let in.
 
     :ivar seq: 1, 2, 3...
+    :ivar received_at: when its head had come.
     :ivar request: what it asks for; None when it could not be read.
     :ivar accepted: a MessageID was assigned, whether or not the client could know it.
     :ivar valid: nothing is against the schema but what the vendor's own page does.
