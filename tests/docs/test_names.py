@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from airflow_provider_mm7.cli.definition import get_mm7_cli_commands
 from airflow_provider_mm7.provider_info import PROVIDER_INFO
-
-DOCS = Path(__file__).parent.parent / "docs"
+from tests.docs.pages import DOCS
 
 
 def test_every_field_of_the_form_is_explained() -> None:
