@@ -44,8 +44,8 @@ def _blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     if page.suffix == ".md":
         for match in _FENCE.finditer(text):
-            line = text.count("\n", 0, match.start()) + 2
-            yield Block(page=page, language=match[1], line=line, text=match[2])
+            first = text.count("\n", 0, match.start()) + 2
+            yield Block(page=page, language=match[1], line=first, text=match[2])
         return
     lines = text.splitlines()
     for number, line in enumerate(lines):

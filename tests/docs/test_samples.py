@@ -1,4 +1,4 @@
-"""Code samples of README and docs: Python is run, commands are read by the real parsers, requests go to a real sandbox."""
+"""Code samples of README and docs: Python is run, commands are read by the real parsers, requests go to a sandbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ import requests
 from airflow.cli.cli_config import ActionCommand, GroupCommand
 from airflow.cli.cli_parser import get_parser
 from airflow.configuration import conf
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, task
+from airflow.sdk import DAG, task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.cli.definition import get_mm7_cli_commands
@@ -165,8 +167,7 @@ AIRFLOW = commands("airflow ")
 @pytest.mark.parametrize(("place", "command"), AIRFLOW, ids=[f"{place} {command}" for place, command in AIRFLOW])
 def test_airflows_parser_takes_the_command(place: str, command: str) -> None:
     parser: ArgumentParser = get_parser()
-    program, *arguments = words(command)
-    assert callable(parser.parse_args(arguments).func)
+    assert callable(parser.parse_args(words(command)[1:]).func)
 
 
 def test_commands_are_found() -> None:
