@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
 
 from airflow_provider_mm7.exceptions import MM7Error, StoreUnavailable
 from airflow_provider_mm7.media import FolderSink
+from airflow_provider_mm7.receiver import settings as variables
 from airflow_provider_mm7.receiver.app import create_app
 from airflow_provider_mm7.receiver.serve import serve
 from airflow_provider_mm7.receiver.settings import read_settings
@@ -21,6 +23,12 @@ def main() -> int:
 
     :return: exit code: 2 when something is configured so that it cannot work.
     """
+    # No options; ``--help`` lists the variables.
+    argparse.ArgumentParser(
+        prog="python -m airflow_provider_mm7.receiver",
+        description=str(variables.__doc__).replace("``", ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings(os.environ)
