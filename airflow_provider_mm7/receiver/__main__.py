@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 
 from airflow_provider_mm7.exceptions import MM7Error, StoreUnavailable
@@ -26,7 +27,7 @@ def main() -> int:
     # No options; ``--help`` lists the variables.
     argparse.ArgumentParser(
         prog="python -m airflow_provider_mm7.receiver",
-        description=str(variables.__doc__).replace("``", ""),
+        description=_plain(str(variables.__doc__)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -50,6 +51,13 @@ def main() -> int:
     )
     serve(app, host=settings.host, port=settings.port)
     return 0
+
+
+def _plain(text: str) -> str:
+    """Return a text without reST's backticks, the columns of its table where they were."""
+    first_column = re.compile(r"^``.*?``(?=  )", re.MULTILINE)
+    padded = first_column.sub(lambda match: match[0].replace("``", "").ljust(len(match[0])), text)
+    return padded.replace("``", "")
 
 
 if __name__ == "__main__":
