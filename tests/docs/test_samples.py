@@ -57,9 +57,9 @@ def sample_id(block: Block) -> str:
 
 @pytest.fixture
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
-    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
-    return url
+    """The store of a sample alone."""
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/sample.db")
+    return os.environ["AIRFLOW__MM7__SQL_ALCHEMY_CONN"]
 
 
 @pytest.fixture

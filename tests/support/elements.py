@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from airflow_provider_mm7.protocol import nodes as n
 from airflow_provider_mm7.protocol.address_nodes import RecipientsNode
-from airflow_provider_mm7.protocol.nodes import (
-    Attributes,
-    Element,
-    Href,
-    KeyValue,
-    Leaf,
-    Sequenced,
-    Structure,
-    Wrapped,
-)
 from airflow_provider_mm7.protocol.scalars import Choice, Scalar
 from airflow_provider_mm7.protocol.schema import OPERATIONS
 
@@ -28,22 +19,22 @@ def elements(operation: str) -> list[str]:
     return [name for row in OPERATIONS[operation].rows for name in _names(row)]
 
 
-def _names(row: Element) -> Iterator[str]:
+def _names(row: n.Element) -> Iterator[str]:
     yield row.name + ("*" if row.many else "")
     match row.node:
-        case Structure(rows=rows):
+        case n.Structure(rows=rows):
             yield from (f"{row.name}/{name}" for child in rows for name in _names(child))
-        case Attributes(rows=attributes):
+        case n.Attributes(rows=attributes):
             yield from (f"{row.name}@{attribute.name}" for attribute in attributes)
-        case Href():
+        case n.Href():
             yield f"{row.name}@href"
         case RecipientsNode():
             yield from (f"{row.name}/{name}" for name in ("To", "Cc", "Bcc"))
-        case Wrapped(item=item, node=node):
+        case n.Wrapped(item=item, node=node):
             yield f"{row.name}/{item}*"
-            if isinstance(node, Sequenced):
+            if isinstance(node, n.Sequenced):
                 yield f"{row.name}/{item}@sequence"
-            if isinstance(node, KeyValue):
+            if isinstance(node, n.KeyValue):
                 yield from (f"{row.name}/{item}/{name}" for name in ("key", "value"))
 
 
@@ -62,11 +53,11 @@ def values() -> dict[str, frozenset[str]]:
     return found
 
 
-def _scalars(row: Element) -> Iterator[tuple[str, Scalar]]:
+def _scalars(row: n.Element) -> Iterator[tuple[str, Scalar]]:
     match row.node:
-        case Leaf(scalar=scalar):
+        case n.Leaf(scalar=scalar):
             yield row.name, scalar
-        case Wrapped(item=item, node=Leaf(scalar=scalar)):
+        case n.Wrapped(item=item, node=n.Leaf(scalar=scalar)):
             yield f"{row.name}/{item}", scalar
-        case Attributes(rows=attributes):
+        case n.Attributes(rows=attributes):
             yield from ((f"{row.name}@{attribute.name}", attribute.scalar) for attribute in attributes)
