@@ -163,6 +163,32 @@ def test_templates_reach_every_text_parameter(connect: Callable[..., None], tmp_
     assert GIF in bodies
 
 
+def test_every_parameter_has_its_element(connect: Callable[..., None]) -> None:
+    elements: dict[str, Any] = {
+        "subject": "News",
+        "linked_id": "041502073667",
+        "message_class": "Informational",
+        "earliest_delivery": datetime(2030, 1, 2, 9, 30, tzinfo=UTC),
+        "expiry": datetime(2030, 1, 3, 9, 30, tzinfo=UTC),
+        "delivery_report": False,
+        "read_reply": True,
+        "priority": "High",
+        "charged_party": "Sender",
+        "distribution_indicator": False,
+        "content_class": "image-basic",
+    }
+    with mmsc() as centre:
+        connect(centre.url, vaspid="TNN", vasid="News", sender_address="111122", service_code="gold")
+        execute(operator(**elements, allow_adaptations=False), TaskInstance(centre))
+    request = submitted(centre.received[0])
+    assert {name: getattr(request, name) for name in elements} == elements
+    assert request.contents[0].allow_adaptations is False
+    sender = request.sender_identification
+    assert (sender.vasp_id, sender.vas_id, request.service_code) == ("TNN", "News", "gold")
+    assert sender.sender_address is not None
+    assert sender.sender_address.value == "111122"
+
+
 def test_copies_stand_in_their_own_lists(connect: Callable[..., None]) -> None:
     with mmsc() as centre:
         connect(centre.url, recipients_per_request=5)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from airflow_provider_mm7.protocol import (
     Address,
@@ -37,6 +40,8 @@ from airflow_provider_mm7.protocol import (
     encode_content,
     load,
 )
+from airflow_provider_mm7.protocol.schema import OPERATIONS
+from tests.support.elements import elements
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2020, 1, 2, 12, 0, 0, tzinfo=timezone(timedelta(hours=-5)))
@@ -47,7 +52,7 @@ MAIL = Address(value="a@b.example", kind=AddressKind.RFC2822, display_only=True)
 HIDDEN = Address(value="x1", address_coding="encrypted", id="a1")
 SENDER = SenderIdentification(vasp_id="TNN", vas_id="News", sender_address=SERVICE)
 EVERYONE = Recipients(to=(HANDSET, MAIL), cc=(HIDDEN,), bcc=(SERVICE,))
-OK = Status(status_code=1000, status_text="Success")
+OK = Status(status_code=1000, status_text="Success", details="all of it")
 APPLICATION = {"applic_id": "app", "reply_applic_id": "reply", "aux_applic_info": "aux"}
 MEDIA = {
     "contents": (ContentRef(href="cid:pics", allow_adaptations=False, type="MULTIMEDIA_HIGH"),),
@@ -106,7 +111,7 @@ MESSAGES: dict[str, Message] = {
         **APPLICATION,  # type: ignore[arg-type]
         **MEDIA,  # type: ignore[arg-type]
     ),
-    "replace_rsp": ReplaceRsp(status=OK),
+    "replace_rsp": ReplaceRsp(status=OK, extensions=EXTENSION),
     "deliver_req": DeliverReq(
         mms_relay_server_id="relay",
         extensions=EXTENSION,
@@ -114,7 +119,7 @@ MESSAGES: dict[str, Message] = {
         vas_id="News",
         linked_id="l1",
         sender=HANDSET,
-        recipients=Recipients(to=(SERVICE,)),
+        recipients=Recipients(to=(SERVICE,), cc=(HANDSET,), bcc=(MAIL,)),
         previously_sent_by=((1, HANDSET), (None, MAIL)),
         previously_sent_date_and_time=((1, NOON), (2, LATER)),
         sender_spi="s",
@@ -141,7 +146,7 @@ MESSAGES: dict[str, Message] = {
         **APPLICATION,
         ua_capabilities=UA,
     ),
-    "delivery_report_rsp": DeliveryReportRsp(status=OK),
+    "delivery_report_rsp": DeliveryReportRsp(status=OK, extensions=EXTENSION),
     "read_reply_req": ReadReplyReq(
         mms_relay_server_id="relay",
         extensions=EXTENSION,
@@ -153,9 +158,11 @@ MESSAGES: dict[str, Message] = {
         status_text="seen",
         **APPLICATION,
     ),
-    "read_reply_rsp": ReadReplyRsp(status=OK),
-    "rs_error_rsp": RSErrorRsp(status=Status(status_code=3000, status_text="Server error", details="disk")),
-    "vasp_error_rsp": VASPErrorRsp(status=Status(status_code=2007)),
+    "read_reply_rsp": ReadReplyRsp(status=OK, extensions=EXTENSION),
+    "rs_error_rsp": RSErrorRsp(
+        status=Status(status_code=3000, status_text="Server error", details="disk"), extensions=EXTENSION
+    ),
+    "vasp_error_rsp": VASPErrorRsp(status=Status(status_code=2007, details="Subject"), extensions=EXTENSION),
     "fault": Fault(fault_code="env:Client", fault_string="no", detail="what"),
 }
 
@@ -175,6 +182,27 @@ def test_messages_are_written_as_they_always_were(name: str) -> None:
 def test_what_was_written_is_read_and_written_again(name: str) -> None:
     envelope = load(golden(name), "text/xml")
     assert dump(envelope.message, transaction_id=envelope.transaction_id).body == golden(name)
+
+
+def file_name(operation: str) -> str:
+    """Return the name of an operation's golden file: ``DeliveryReportReq`` is in ``delivery_report_req``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", operation).lower()
+
+
+def paths(element: etree._Element, prefix: str = "") -> Iterator[str]:
+    """Name what is below an element as :func:`tests.support.elements.elements` does, without the mark of repetition."""
+    for child in element:
+        path = prefix + etree.QName(child).localname
+        yield path
+        yield from (f"{path}@{name!s}" for name in child.attrib)
+        yield from paths(child, f"{path}/")
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def test_every_element_of_the_table_stands_in_a_golden_file(operation: str) -> None:
+    (message,) = etree.fromstring(golden(file_name(operation))).iter(f"{{*}}{operation}")
+    written = set(paths(message))
+    assert [name for name in elements(operation) if name.rstrip("*") not in written] == []
 
 
 @pytest.mark.parametrize("with_smil", [False, True])

@@ -160,7 +160,9 @@ def test_what_cannot_be_read_is_an_xml_error(text: str) -> None:
         message(text)
 
 
-@pytest.mark.parametrize("text", ["<html/>", soap("<Other/>"), soap(""), "<a><SubmitRsp/></a>", "<x:Envelope/>"])
+@pytest.mark.parametrize(
+    "text", ["<html/>", soap("<extendedCancelReq/>"), soap(""), "<a><SubmitRsp/></a>", "<x:Envelope/>"]
+)
 def test_xml_that_is_not_mm7(text: str) -> None:
     with pytest.raises(UnknownOperation):
         message(text)

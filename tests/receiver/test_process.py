@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from airflow_provider_mm7.receiver import settings
 from airflow_provider_mm7.store import open_store
 from tests.receiver import callbacks
 from tests.support.listening import WAIT_S, Listening, listening
@@ -139,6 +141,14 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path: Path, changes: dict[s
     assert len(refused.stderr.splitlines()) == 1
     assert words in refused.stderr
     assert "secret" not in refused.stderr
+
+
+def test_help_lists_every_variable() -> None:
+    command = [sys.executable, "-m", "airflow_provider_mm7.receiver", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout
+    read = set(re.findall(r'"(MM7_[A-Z_]+)"', Path(str(settings.__file__)).read_text()))
+    assert len(read) > 10
+    assert sorted(name for name in read if name not in told) == []
 
 
 def test_a_store_of_a_newer_package_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -96,11 +97,25 @@ async def test_answers_speak_the_requests_dialect(rig: Rig, soap: str, mm7: str,
     assert {etree.QName(one).namespace for one in tree.xpath("//*[local-name()='TransactionID']")} == {mm7}
 
 
+async def test_a_report_is_stored_with_all_that_it_says(rig: Rig) -> None:
+    extras = "<MMStatusExtension>RejectionByMMSRecipient</MMStatusExtension><StatusText>No thanks</StatusText>"
+    body = callbacks.report(status="Rejected").replace(b"</MMStatus>", b"</MMStatus>" + extras.encode())
+    assert (await post(rig, body)).status_code == 200
+    (stored,) = rig.store.reports()
+    assert (stored.message_id, stored.recipient, stored.sender) == ("m-1", callbacks.RECIPIENT, callbacks.SENDER)
+    assert (stored.mm_status, stored.mm_status_raw) == ("Rejected", "Rejected")
+    assert (stored.mm_status_extension, stored.status_text) == ("RejectionByMMSRecipient", "No thanks")
+    assert (stored.date, stored.transaction_id) == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "tx-1")
+
+
 async def test_a_read_reply_is_a_report_of_its_own_kind(rig: Rig) -> None:
-    answer = await post(rig, callbacks.report(status="Read", operation="ReadReplyReq"))
+    body = callbacks.report(status="Read", operation="ReadReplyReq")
+    answer = await post(rig, body.replace(b"</MMStatus>", b"</MMStatus><StatusText>Seen</StatusText>"))
     assert outline(answer_tree(answer)) == expected("ReadReplyRsp", "tx-1", "6.8.0")
     (stored,) = rig.store.reports()
     assert (stored.kind, stored.message_id, stored.recipient) == (ReportKind.READ, "m-1", callbacks.RECIPIENT)
+    assert (stored.sender, stored.mm_status, stored.status_text) == (callbacks.SENDER, "Read", "Seen")
+    assert stored.date == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 async def test_duplicates_are_acknowledged_and_stored_once(rig: Rig) -> None:
@@ -171,6 +186,14 @@ async def test_a_message_from_a_handset_is_stored_with_its_media(rig: Rig) -> No
         (len(bytes_), hashlib.sha256(bytes_).hexdigest()) for bytes_ in stored
     ]
     assert [path.suffix for path in rig.sink.files] == [".smil", ".txt", ".gif", ".jpg"]
+
+
+async def test_copies_are_stored_among_the_recipients(rig: Rig) -> None:
+    body, content_type = callbacks.deliver()
+    copies = b"<Cc><ShortCode>4242</ShortCode></Cc><Bcc><RFC2822Address>a@b.example</RFC2822Address></Bcc>"
+    await post(rig, body.replace(b"</Recipients>", copies + b"</Recipients>"), content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.recipients == (callbacks.SENDER, "4242", "a@b.example")
 
 
 async def test_a_message_that_comes_again_leaves_nothing_twice(rig: Rig) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 from airflow_provider_mm7.cli.definition import get_mm7_cli_commands
+from airflow_provider_mm7.protocol import MM_STATUSES
+from airflow_provider_mm7.protocol.schema import OPERATIONS
 from airflow_provider_mm7.provider_info import PROVIDER_INFO
-
-DOCS = Path(__file__).parent.parent / "docs"
+from tests.docs.pages import DOCS
 
 
 def test_every_field_of_the_form_is_explained() -> None:
@@ -25,3 +26,11 @@ def test_every_command_is_explained() -> None:
     text = (DOCS / "cli.rst").read_text()
     (group,) = get_mm7_cli_commands()
     assert [command.name for command in group.subcommands if f"``{command.name}" not in text] == []
+
+
+def test_every_word_of_the_protocol_is_in_the_glossary() -> None:
+    words = set(re.findall(r"\w+", (DOCS / "glossary.rst").read_text()))
+    elements = {row.name for structure in OPERATIONS.values() for row in structure.rows}
+    # An answer is explained with its request.
+    requests = {name for name in OPERATIONS if not name.endswith("Rsp") or name.endswith("ErrorRsp")}
+    assert sorted((elements | requests | set(MM_STATUSES)) - words) == []
