@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import trustme
 import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,3 +237,60 @@ def test_a_body_arrives_whole_however_little_the_socket_takes_at_once(sizes: lis
         reader.join(20)
     assert body.complete
     assert bytes(received).partition(b"\r\n\r\n")[2] == b"".join(pieces)
+
+
+@contextmanager
+def tunnel_to(port: int) -> Iterator[str]:
+    """A proxy that takes any CONNECT for this port of this machine."""
+
+    def script(peer: Exchange) -> None:
+        heads.append(peer.read_head()[0].partition("\r\n")[0])
+        peer.sock.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            back = threading.Thread(target=pump, args=(onward, peer.sock))
+            back.start()
+            pump(peer.sock, onward)
+            back.join(5)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(1 << 16):
+                target.sendall(chunk)
+            target.shutdown(socket.SHUT_WR)
+
+    heads: list[str] = []
+    with scripted(script) as proxy:
+        yield proxy.url
+    (head,) = heads
+    assert head.startswith(f"CONNECT localhost:{port} HTTP/1.")
+
+
+@pytest.mark.parametrize("way", ["direct", "proxy"])
+def test_over_tls(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_IDLE_S", 60.0)
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    order = ["plain", "in chunks", "plain", "zipped"]
+    large = Payload(content_type="text/xml", chunks=(b"<a>", b"m" * 300_000, b"</a>"))
+
+    def script(peer: Exchange) -> None:
+        for name in order:
+            assert peer.read().body == large.body
+            peer.sock.sendall(BY_NAME[name][0])
+
+    with scripted(script, tls=context) as server, contextlib.ExitStack() as stack:
+        if way == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", stack.enter_context(tunnel_to(server.port)))
+        endpoint = Endpoint(
+            url=f"https://localhost:{server.port}/mm7",
+            ca_bundle=str(tmp_path / "ca.pem"),
+            connect_timeout_s=5,
+            read_timeout_s=5,
+        )
+        with MMSCClient(endpoint) as mmsc:
+            assert [mmsc.post(large).body for _ in order] == [BODY] * 4
+        assert server.connections == 1
