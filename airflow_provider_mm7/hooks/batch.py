@@ -88,6 +88,15 @@ def read_source(value: object) -> Source:
         raise InputError(FIELD, f"is of type {type(value).__name__}", "Give a URI, a list, or a chunk") from None
 
 
+def named_file(value: object) -> tuple[str, ...]:
+    """Tell which file was given as recipients, if any. Asks no other task for what it returned.
+
+    :raises InputError: it is neither a file nor a list.
+    """
+    source = read_source(value) if isinstance(value, (str, Mapping)) else ()
+    return (source,) if isinstance(source, str) else (source.uri,) if isinstance(source, Chunk) else ()
+
+
 def _parse(text: str) -> object:
     """Read JSON, or what ``str()`` makes of Python's lists, which is what Jinja renders."""
     for parse in (json.loads, ast.literal_eval):
@@ -167,7 +176,7 @@ class Mailing:
     def reads(self) -> tuple[str, ...]:
         """What the messages are made of: the file, the media that all of them share, and the folder of the others."""
         source, base = self._order.source, self._order.templates.media_base
-        file = () if _is_list(source) else (source.uri if isinstance(source, Chunk) else str(source),)
+        file = (source.uri,) if isinstance(source, Chunk) else named_file(source)
         smil = replace(self._order.draft, media=()).uris
         return (*file, *self._renderer.shared_media, *smil, *([base] if base else []))
 

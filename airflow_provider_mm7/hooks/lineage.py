@@ -7,10 +7,10 @@ of the MMSC, ``mm7://mmsc.example.com``, named by who sends there (``VASPID/VASI
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
@@ -68,10 +68,13 @@ def _note(method: str, who: object, uri: str) -> None:
 
 
 def _asset_uri(uri: str) -> str:
-    if scheme_of(uri) == "file":
-        return local_path(uri).absolute().as_uri()
+    # As Airflow's own hooks spell them, so that one object has one name: only what would end the path is escaped.
     namespace, name = dataset_name(uri)
-    return f"{namespace}/{quote(name)}"
+    return f"{namespace}://{_escaped(name)}" if namespace == "file" else f"{namespace}/{_escaped(name)}"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("?", "%3F").replace("#", "%23")
 
 
 # -- OpenLineage -------------------------------------------------------------------------------------------------------
@@ -90,8 +93,11 @@ class Passage:
     writes: tuple[str, ...] = ()
     accepted: int | None = None
 
-    def describe(self, settings: ConnectionSettings) -> OperatorLineage[Any, Any]:
-        """Return it as OpenLineage wants it. To be called only where its provider is installed."""
+    def describe(self, settings: Callable[[], ConnectionSettings]) -> OperatorLineage[Any, Any]:
+        """Return it as OpenLineage wants it. To be called only where its provider is installed.
+
+        :param settings: gives those of the connection; asked only if anything was sent.
+        """
         from airflow.providers.common.compat.openlineage.facet import (
             Dataset,
             OutputDataset,
@@ -101,7 +107,7 @@ class Passage:
 
         outputs: list[Any] = []
         if self.accepted is not None:
-            namespace, name = messages_name(settings)
+            namespace, name = messages_name(settings())
             counted = OutputStatisticsOutputDatasetFacet(rowCount=self.accepted)
             outputs.append(OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": counted}))
         return OperatorLineage(
@@ -113,7 +119,8 @@ class Passage:
 def dataset_name(uri: str) -> tuple[str, str]:
     """Return the namespace and the name of an object.
 
-    :param uri: without query, as object stores' are: what looks like one is a part of the key.
+    :param uri: without query, as object stores' are: what looks like one is a part of the key. Of a folder, with a slash
+        at its end or without.
     """
     scheme = scheme_of(uri)
     if scheme == "file":
@@ -121,7 +128,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
     authority, _, key = uri.partition("://")[2].partition("/")
     if scheme not in _ACCOUNTS:
         authority = authority.rpartition("@")[2]
-    return f"{scheme}://{authority}", key
+    return f"{scheme}://{authority}", key.rstrip("/") or "/"
 
 
 def messages_name(settings: ConnectionSettings) -> tuple[str, str]:

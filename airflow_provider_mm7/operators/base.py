@@ -15,6 +15,7 @@ from airflow_provider_mm7.exceptions import (
     ConnectionConfigError,
     InputError,
     MediaChanged,
+    MM7Error,
     StoreNotMigrated,
     StoreNotShared,
 )
@@ -163,6 +164,7 @@ class SendingOperator(BaseOperator):
             on_unknown = choice(OnUnknown, self.on_unknown, "on_unknown")
             fail_on = choice(FailOn, self.fail_on, "fail_on") if self.fail_on else None
             courier = Courier(mm7_conn_id=self.mm7_conn_id, aws_conn_id=self.aws_conn_id)
+            self._passed(reads=self._sources())
             return self._run(context, courier, on_unknown, fail_on)
         except MediaChanged:
             # An upload that is under way: the next try finds it complete.
@@ -174,17 +176,35 @@ class SendingOperator(BaseOperator):
         """Send, and return the XCom contract."""
         raise NotImplementedError
 
+    def _sources(self) -> tuple[str, ...]:
+        """Return the URIs that the rendered parameters name. Reads nothing.
+
+        :raises InputError: they cannot be told.
+        """
+        raise NotImplementedError
+
     def on_kill(self) -> None:
         """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
         self._killed = True
 
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
+        """Tell OpenLineage what will be read: a task that is killed tells no more."""
+        from airflow_provider_mm7.hooks.lineage import Passage
+
+        try:
+            return self._describe(Passage(reads=self._sources()))
+        except MM7Error:
+            # The task is about to say so itself.
+            return None
+
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Tell OpenLineage what was read and sent. Called where its provider is installed, on failure too."""
-        if self._passage is None:
-            return None
+        return None if self._passage is None else self._describe(self._passage)
+
+    def _describe(self, passage: Passage) -> OperatorLineage[Any, Any]:
         from airflow_provider_mm7.hooks.mm7 import MM7Hook
 
-        return self._passage.describe(MM7Hook(mm7_conn_id=self.mm7_conn_id).settings)
+        return passage.describe(lambda: MM7Hook(mm7_conn_id=self.mm7_conn_id).settings)
 
     def _passed(self, **values: Any) -> None:
         """Keep what was read or sent, for lineage."""

@@ -115,6 +115,13 @@ class SendMMSBatchOperator(SendingOperator):
         for name in PER_ROW:
             setattr(parent, name, _resolve(getattr(parent, name), context, seen_oids, name=name))
 
+    def _sources(self) -> tuple[str, ...]:
+        # Media that all messages share are known when their templates are read.
+        from airflow_provider_mm7.hooks.batch import named_file
+        from airflow_provider_mm7.sending import Draft
+
+        return (*named_file(self.recipients), *Draft(to=(), smil=self.smil).uris, *filter(None, [self.media_base]))
+
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         from airflow_provider_mm7.hooks.batch import Mailing
         from airflow_provider_mm7.sending import FailOn

@@ -79,12 +79,15 @@ class SendMMSOperator(SendingOperator):
             media=_uris(self.media),
         )
 
+    def _sources(self) -> tuple[str, ...]:
+        from airflow_provider_mm7.sending import Draft
+
+        return Draft(to=(), media=_uris(self.media), smil=self.smil).uris
+
     def _run(self, context: Context, courier: Courier, on_unknown: OnUnknown, fail_on: FailOn | None) -> dict[str, Any]:
         from airflow_provider_mm7.sending import FailOn
 
-        draft = self._draft()
-        prepared = courier.prepare(draft)
-        self._passed(reads=draft.uris)
+        prepared = courier.prepare(self._draft())
         if self.preview:
             return self._show(prepared)
         if fail_on is None:

@@ -36,6 +36,8 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> HookLineageCollector:
         ("abfss://box@account.dfs.core.windows.net/a.gif", ("abfss://box@account.dfs.core.windows.net", "a.gif")),
         ("file:///media/a%20b.gif", ("file", "/media/a b.gif")),
         ("/media/saturn.gif", ("file", "/media/saturn.gif")),
+        ("s3://news/2026/", ("s3://news", "2026")),
+        ("s3://news/", ("s3://news", "/")),
     ],
 )
 def test_names_of_objects(uri: str, name: tuple[str, str]) -> None:
@@ -72,10 +74,24 @@ def test_reads_and_writes_are_collected(collector: HookLineageCollector, tmp_pat
 
     collected = collector.collected_assets
     assert [one.asset.uri for one in collected.inputs] == [
-        (tmp_path / "a b.gif").as_uri(),
-        (tmp_path / "people.csv").as_uri(),
+        f"file://{tmp_path}/a b.gif",
+        f"file://{tmp_path}/people.csv",
     ]
-    assert [one.asset.uri for one in collected.outputs] == [(tmp_path / "people.results.csv").as_uri()]
+    assert [one.asset.uri for one in collected.outputs] == [f"file://{tmp_path}/people.results.csv"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "asset"),
+    [
+        ("s3://news/2026/saturn 50%.gif", "s3://news/2026/saturn 50%.gif"),
+        ("s3://news/what?#1.gif", "s3://news/what%3F%231.gif"),
+        ("file:///media/a%20b.gif", "file:///media/a b.gif"),
+    ],
+)
+def test_names_that_airflow_knows_too(collector: HookLineageCollector, uri: str, asset: str) -> None:
+    lineage.note_read(collector, uri)
+    (read,) = collector.collected_assets.inputs
+    assert read.asset.uri == asset
 
 
 def test_a_name_that_airflow_refuses_is_no_error(

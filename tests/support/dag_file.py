@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ def wait_for_api() -> None:
     supervisor.in_process_api_server = started
 
 
-def run_dag_file(path: Path, home: Path) -> tuple[dict[str, Any], str]:
+def run_dag_file(path: Path, home: Path, extra_env: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
     """Run a DAG file as a program, in a new Airflow home with a store of its own.
 
     :param path: the file; it prints one line ``RESULT`` with JSON.
     :param home: an empty folder.
+    :param extra_env: further environment variables.
     :return: that JSON, and everything that was printed.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
@@ -60,6 +62,7 @@ def run_dag_file(path: Path, home: Path) -> tuple[dict[str, Any], str]:
         "AIRFLOW__MM7__SQL_ALCHEMY_CONN": f"sqlite:///{home}/mm7.db",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "ignore",
+        **(extra_env or {}),
     }
 
     def python(*arguments: str) -> str:
