@@ -119,8 +119,8 @@ class Passage:
 def dataset_name(uri: str) -> tuple[str, str]:
     """Return the namespace and the name of an object.
 
-    :param uri: without query, as object stores' are: what looks like one is a part of the key. Of a folder, with a slash
-        at its end or without.
+    :param uri: without query, as object stores' are: what looks like one is a part of the key. Of a folder, with a
+        slash at its end or without.
     """
     scheme = scheme_of(uri)
     if scheme == "file":
