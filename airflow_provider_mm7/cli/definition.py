@@ -16,7 +16,7 @@ from airflow.cli.cli_config import (
     GroupCommand,
 )
 
-from airflow_provider_mm7.cli.options import count, days, option, row_id
+from airflow_provider_mm7.cli.options import count, days, id_or_parked, option, row_id
 from airflow_provider_mm7.cli.sandbox_options import SANDBOX_ARGS
 
 ARG_OUTPUT_JSON = option(
@@ -74,13 +74,18 @@ ARG_SHORT_CODE = option("--short-code", help="Only those sent to this number")
 ARG_SENDER = option("--sender", help="Only those from this number")
 ARG_KEYWORD = option("--keyword", help="Only those whose text begins with this word, in upper or lower case")
 ARG_LINKED_ID = option("--linked-id", help="Only answers to the message of this MessageID")
-ARG_CONSUMER = option("--consumer", help="Show what this consumer has done with each: new, claimed, released or done")
+ARG_CONSUMER = option(
+    "--consumer", help="Show what this consumer has done with each: new, claimed, released, done or parked"
+)
 ARG_HAND_BACK = option(
     "--hand-back",
     metavar="ID",
-    help="Make the message of this id new to the consumer again, and show it; may be repeated",
-    type=row_id,
+    help="Make the message of this id new to the consumer again, and show it; 'parked': all that are; may be repeated",
+    type=id_or_parked,
     action="append",
+)
+ARG_PARKED = option(
+    "--parked", help="Only those that the consumer has parked, after as many attempts as it allows", action="store_true"
 )
 
 ARG_FILE = option("file", metavar="FILE", help="File with one MM7 message: raw HTTP, or a body; - reads standard input")
@@ -246,6 +251,7 @@ _COMMANDS = (
             ARG_SINCE,
             ARG_LAST,
             ARG_CONSUMER,
+            ARG_PARKED,
             ARG_HAND_BACK,
             ARG_OUTPUT,
             ARG_VERBOSE,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from typing import Any
+from typing import Any, Final
 
 from airflow.cli.cli_config import Arg
+
+#: In place of an id: all messages that a consumer has parked.
+PARKED: Final = "parked"
 
 
 def option(*flags: str, **options: Any) -> Arg:
@@ -42,6 +45,14 @@ def row_id(text: str) -> int:
     :raises ArgumentTypeError: it is none.
     """
     return _at_least(0, text, digits=18)
+
+
+def id_or_parked(text: str) -> int | str:
+    """Read the id of a row, or the word for all that are parked.
+
+    :raises ArgumentTypeError: it is neither.
+    """
+    return PARKED if text == PARKED else row_id(text)
 
 
 def _at_least(least: int, text: str, *, digits: int = 6) -> int:

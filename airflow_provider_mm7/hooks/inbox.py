@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -37,12 +37,20 @@ class ClaimedMessages(Sequence[InboundMMS]):
     """
 
     def __init__(
-        self, store: Store, consumer: str, messages: Sequence[InboundMMS], *, token: str, aws_conn_id: str | None
+        self,
+        store: Store,
+        consumer: str,
+        messages: Sequence[InboundMMS],
+        *,
+        token: str,
+        aws_conn_id: str | None,
+        given_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.consumer = consumer
         self._store = store
         self._messages = tuple(messages)
         self._token = token
+        self._given_back = given_back
         self._aws_conn_id = aws_conn_id
         self._lock = threading.Lock()
         self._held = {message.id for message in messages}
@@ -106,6 +114,8 @@ class ClaimedMessages(Sequence[InboundMMS]):
         settled = work(self.consumer, chosen, token=self._token)
         with self._lock:
             self._held -= chosen
+        if not done:
+            self._given_back()
         if settled < len(chosen):
             log.warning(
                 "%d of %d messages of consumer %s were handed to another task, since their lease had ended",
@@ -127,9 +137,9 @@ def claimed(
     consumer: str,
     wanted: InboundFilter,
     *,
-    holder: Holder,
     limit: int,
     lease_s: float,
+    max_attempts: int | None = None,
     aws_conn_id: str | None = "aws_default",
 ) -> Iterator[ClaimedMessages]:
     """Hold messages for the time of a block. See :meth:`airflow_provider_mm7.hooks.mm7.MM7Hook.claim_inbound`."""
@@ -137,14 +147,24 @@ def claimed(
         raise InputError("limit", f"{limit!r} is not a number of messages", f"The default is {INBOUND_LIMIT}")
     if not lease_s >= MIN_LEASE_S:
         raise InputError("lease_s", f"{lease_s!r} is too short", f"Give at least {MIN_LEASE_S:g} seconds")
-    store = open_ledger()
-    found = store.claim_inbound(consumer, wanted, holder=holder, limit=limit, lease_s=lease_s)
+    if max_attempts is not None and (isinstance(max_attempts, bool) or max_attempts < 1):
+        raise InputError("max_attempts", f"{max_attempts!r} is not a number of attempts", "Give None for no limit")
+    store, holder = open_ledger(), current_holder()
+
+    def park() -> None:
+        _park(store, consumer, wanted, holder, max_attempts)
+
+    park()
+    found = store.claim_inbound(
+        consumer, wanted, holder=holder, limit=limit, lease_s=lease_s, max_attempts=max_attempts
+    )
     messages = ClaimedMessages(
         store,
         consumer,
         [InboundMMS.of(one.inbound, attempts=one.attempts) for one in found],
         token=holder.token,
         aws_conn_id=aws_conn_id,
+        given_back=park,
     )
     if found:
         log.info("consumer %s: %d messages, ids %d to %d", consumer, len(found), *_ends(messages))
@@ -164,6 +184,23 @@ def claimed(
     ):
         with attempt:
             messages.settle_all(done=True)
+
+
+def _park(store: Store, consumer: str, wanted: InboundFilter, holder: Holder, max_attempts: int | None) -> None:
+    """Give up on messages that were handed out often enough, and say so."""
+    if max_attempts is None:
+        return
+    parked = store.park_inbound(consumer, wanted, holder=holder, max_attempts=max_attempts)
+    if parked:
+        log.error(
+            "consumer %s: %d messages were not handled in %d attempts and are parked, ids %s. "
+            "Hand them back: airflow mm7 inbound --consumer %s --hand-back ID",
+            consumer,
+            len(parked),
+            max_attempts,
+            ", ".join(map(str, parked[:20])) + (", ..." if len(parked) > 20 else ""),
+            consumer,
+        )
 
 
 def current_holder() -> Holder:

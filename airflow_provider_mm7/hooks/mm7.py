@@ -19,7 +19,7 @@ from airflow_provider_mm7.defaults import INBOUND_CONSUMER, INBOUND_LEASE_S, INB
 from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, PermanentStatusError, RetryableStatusError
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings
 from airflow_provider_mm7.hooks.inbound import InboundMMS
-from airflow_provider_mm7.hooks.inbox import ClaimedMessages, claimed, current_holder
+from airflow_provider_mm7.hooks.inbox import ClaimedMessages, claimed
 from airflow_provider_mm7.hooks.masking import mask_secrets
 from airflow_provider_mm7.protocol import (
     CancelReq,
@@ -154,6 +154,7 @@ class MM7Hook(BaseHook):
         linked_id: str | None = None,
         since: datetime | None = None,
         lease_s: float = INBOUND_LEASE_S,
+        max_attempts: int | None = None,
         aws_conn_id: str | None = "aws_default",
     ) -> AbstractContextManager[ClaimedMessages]:
         """Take messages from handsets that came in on this connection, for the time of a ``with`` block.
@@ -178,6 +179,7 @@ class MM7Hook(BaseHook):
         :param linked_id: only answers to the message of this MessageID.
         :param since: only those received at this time or later (aware).
         :param lease_s: seconds after which the messages of a dead worker are handed out again. Renewed by a thread.
+        :param max_attempts: attempts, the last one alone, after which a message is parked; None: it comes for ever.
         :param aws_conn_id: connection through which ``messages.read(media)`` reads ``s3://`` media.
         :raises InputError: a parameter cannot be used.
         :raises StoreError: the store cannot be used.
@@ -191,7 +193,9 @@ class MM7Hook(BaseHook):
             linked_id=linked_id,
             since=since,
         )
-        return claimed(consumer, wanted, holder=current_holder(), limit=limit, lease_s=lease_s, aws_conn_id=aws_conn_id)
+        return claimed(
+            consumer, wanted, limit=limit, lease_s=lease_s, max_attempts=max_attempts, aws_conn_id=aws_conn_id
+        )
 
     def reply(
         self,

@@ -20,7 +20,7 @@ from airflow_provider_mm7.store.consent import (
 )
 from airflow_provider_mm7.store.facade import Store, open_store
 from airflow_provider_mm7.store.filters import InboundFilter
-from airflow_provider_mm7.store.inbox import ClaimedInbound, ClaimState, Holder, InboundClaim, WaitingInbound
+from airflow_provider_mm7.store.handed import ClaimedInbound, ClaimState, Holder, InboundClaim, WaitingInbound
 from airflow_provider_mm7.store.types import (
     Aside,
     Batch,

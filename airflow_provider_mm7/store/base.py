@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
+import sqlalchemy as sa
+
 from airflow_provider_mm7.store.database import Database
 
 T = TypeVar("T")
@@ -30,12 +32,19 @@ class Base:
     """A database and a clock.
 
     :param url: the store's database URL. Nothing is opened or checked yet.
-    :param clock: tells the time (aware).
+    :param clock: tells the time (aware); for leases and limits only where the database has no clock of its own.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._db: Final = Database(url)
         self._clock: Final = clock
+
+    def _now(self, connection: sa.Connection) -> datetime:
+        """Tell the time by the clock that all machines share: the database's, where it has one."""
+        if connection.dialect.name == "sqlite":
+            return self._clock()
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return now
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

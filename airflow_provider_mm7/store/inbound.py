@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -51,7 +52,7 @@ class InboundMessages(Base):
             new = [connection.execute(one.values(**row), execution_options=options).rowcount == 1 for row in rows]
             # Not what a repeat says: its sender may have said something else since.
             said = (message.opt_outs for fresh, message in zip(new, messages, strict=True) if fresh)
-            record_changes(connection, chain.from_iterable(said), now=now)
+            record_changes(connection, chain.from_iterable(said), now=partial(self._now, connection))
             return new
 
         return self._db.write(store)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +19,14 @@ from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.database import lock_names
 from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
+from airflow_provider_mm7.store.handed import (
+    MAX_WAITING,
+    ClaimedInbound,
+    ClaimState,
+    Holder,
+    InboundClaim,
+    WaitingInbound,
+)
 from airflow_provider_mm7.store.inbound import as_inbound
 from airflow_provider_mm7.store.tables import NOT_DONE, inbound, inbound_claim, inbound_cursor
 from airflow_provider_mm7.store.text import identifier
@@ -35,93 +41,41 @@ _FIRST_LOCK: Final = -1000
 #: Messages that a look for what waits may leave behind it before it moves the cursor past them.
 _STRIDE: Final = 1000
 
-#: What waits is counted up to here.
-MAX_WAITING: Final = 1000
-
-
-class ClaimState(StrEnum):
-    """What a consumer has done with a message."""
-
-    #: It works on it, or has died over it.
-    CLAIMED = "claimed"
-    #: It gave it back.
-    RELEASED = "released"
-    #: It acknowledged it.
-    DONE = "done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who claims.
-
-    :param name: the same whenever it begins again: it takes over at once what it held before.
-    :param token: another one whenever it begins again.
-    """
-
-    name: str
-    token: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", identifier(self.name))
-        object.__setattr__(self, "token", identifier(self.token))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedInbound:
-    """A message that a consumer holds.
-
-    :param attempts: how often it was handed to this consumer, this time included.
-    """
-
-    inbound: Inbound
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingInbound:
-    """What a consumer could claim now.
-
-    :param count: messages, counted up to :data:`MAX_WAITING`.
-    :param newest_id: the id of the latest of those that were never claimed; 0 for none.
-    """
-
-    count: int = 0
-    newest_id: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundClaim:
-    """What a consumer has done with a message, for people."""
-
-    state: ClaimState
-    holder: str
-    attempts: int
-    lease_until: datetime | None
-    updated_at: datetime
-
 
 class Inbox(Base):
     """Handing messages from handsets to consumers."""
 
     def claim_inbound(
-        self, consumer: str, wanted: InboundFilter = ANY, *, holder: Holder, limit: int, lease_s: float
+        self,
+        consumer: str,
+        wanted: InboundFilter = ANY,
+        *,
+        holder: Holder,
+        limit: int,
+        lease_s: float,
+        max_attempts: int | None = None,
     ) -> list[ClaimedInbound]:
         """Take messages that nobody of this consumer has. Committed before it returns.
 
         Those that were handed out least often come first, then the oldest: one on which every attempt dies holds up no
-        others.
+        others. With ``max_attempts`` a message has its last attempt alone, so that none is parked for another's sake.
 
         :param consumer: its name.
         :param wanted: only such messages.
         :param limit: at most so many.
         :param lease_s: seconds after which they are handed out again, unless :meth:`extend_inbound` says otherwise.
+        :param max_attempts: only those that were handed out less often; see :meth:`park_inbound`.
         :raises InputError: a consumer without a name.
         """
+        last = None if max_attempts is None else max_attempts - 1
 
         def claim(connection: sa.Connection, name: str) -> list[ClaimedInbound]:
-            now = self._clock()
-            fresh, newest = _new(connection, name, wanted, limit)
-            again = _again(connection, name, wanted, holder, limit - len(fresh), now)
+            now = self._now(connection)
+            most = 1 if last == 0 else limit
+            fresh, newest = _new(connection, name, wanted, most)
+            again = _again(connection, _may_claim(name, wanted, holder, now), most - len(fresh), below=last)
+            if last is not None and not fresh and not again:
+                again = _again(connection, _may_claim(name, wanted, holder, now), 1, below=last + 1)
             values = {
                 "state": ClaimState.CLAIMED,
                 "holder": holder.name,
@@ -136,7 +90,7 @@ class Inbox(Base):
                 more = {"attempts": inbound_claim.c.attempts + 1, **values}
                 for ids in chunks([row.id for row in again], CHUNK):
                     connection.execute(sa.update(inbound_claim).where(*_of(name, ids)).values(more))
-            _move_cursor(connection, name, wanted, fresh[-1].id if len(fresh) == limit else newest)
+            _move_cursor(connection, name, wanted, fresh[-1].id if len(fresh) == most else newest)
             return [ClaimedInbound(inbound=as_inbound(row), attempts=1) for row in fresh] + [
                 ClaimedInbound(inbound=as_inbound(row), attempts=row.attempts + 1) for row in again
             ]
@@ -153,7 +107,7 @@ class Inbox(Base):
             ids,
             inbound_claim.c.token == identifier(token),
             inbound_claim.c.state == ClaimState.CLAIMED,
-            lease_until=self._clock() + timedelta(seconds=lease_s),
+            lease_s=lease_s,
         )
 
     def ack_inbound(self, consumer: str, ids: Collection[int], *, token: str) -> int:
@@ -165,7 +119,7 @@ class Inbox(Base):
             consumer,
             ids,
             inbound_claim.c.token == identifier(token),
-            inbound_claim.c.state.in_((ClaimState.CLAIMED, ClaimState.DONE)),
+            inbound_claim.c.state.in_((ClaimState.CLAIMED, ClaimState.DONE, ClaimState.PARKED)),
             state=ClaimState.DONE,
             lease_until=None,
         )
@@ -189,17 +143,51 @@ class Inbox(Base):
 
         :return: how many were done or held and now are new.
         """
-        return self._change(consumer, ids, _free(self._clock()), state=ClaimState.RELEASED, attempts=0)
+        return self._change(consumer, ids, free=True, state=ClaimState.RELEASED, attempts=0)
+
+    def park_inbound(
+        self, consumer: str, wanted: InboundFilter = ANY, *, holder: Holder, max_attempts: int
+    ) -> list[int]:
+        """Give up on messages that the holder could claim again, but that were handed out often enough.
+
+        They wait no more, and are kept until they are handed back by hand or pruned.
+
+        :param max_attempts: how often that is.
+        :return: ids, in their order.
+        """
+
+        def park(connection: sa.Connection, name: str) -> list[int]:
+            now = self._now(connection)
+            query = _may_claim(name, wanted, holder, now).where(inbound_claim.c.attempts >= max_attempts)
+            ids = sorted(connection.scalars(query.with_only_columns(inbound.c.id)))
+            for part in chunks(ids, CHUNK):
+                parked = {"state": ClaimState.PARKED, "lease_until": None, "updated_at": now}
+                connection.execute(sa.update(inbound_claim).where(*_of(name, part)).values(parked))
+            return ids
+
+        return self._of_consumer(consumer, park)
+
+    def parked_inbound(
+        self, consumer: str, limit: int = 1000, *, after_id: int = 0, wanted: InboundFilter = ANY
+    ) -> list[Inbound]:
+        """Give messages that a consumer has parked, in the order of ids.
+
+        :param after_id: the last one of the page before.
+        """
+        parked = inbound_claim.c.state == ClaimState.PARKED
+        query = _open_claims(_checked(consumer), wanted, parked).where(inbound.c.id > after_id)
+        query = query.with_only_columns(*inbound.c).order_by(inbound.c.id).limit(limit)
+        return self._db.read(lambda connection: [as_inbound(row) for row in connection.execute(query)])
 
     def waiting_inbound(self, consumer: str, wanted: InboundFilter = ANY) -> WaitingInbound:
         """Look what a consumer could claim now. Claims nothing."""
-        name, now = _checked(consumer), self._clock()
+        name = _checked(consumer)
 
         def look(connection: sa.Connection) -> tuple[WaitingInbound, int, int]:
             newest, after = _newest_id(connection), _cursor(connection, name, wanted)
             fresh = _unclaimed(name, wanted, after, newest).with_only_columns(inbound.c.id)
             last = connection.scalar(fresh.order_by(inbound.c.id.desc()).limit(1)) or 0
-            again = _open_claims(name, wanted, _free(now)).with_only_columns(inbound.c.id)
+            again = _open_claims(name, wanted, _waits(self._now(connection))).with_only_columns(inbound.c.id)
             count = sum(
                 connection.scalar(sa.select(sa.func.count()).select_from(query.limit(MAX_WAITING).subquery())) or 0
                 for query in ((fresh, again) if last else (again,))
@@ -228,12 +216,28 @@ class Inbox(Base):
 
         return self._db.read(read)
 
-    def _change(self, consumer: str, ids: Collection[int], *where: sa.ColumnElement[bool], **values: object) -> int:
+    def _change(
+        self,
+        consumer: str,
+        ids: Collection[int],
+        *where: sa.ColumnElement[bool],
+        free: bool = False,
+        lease_s: float | None = None,
+        **values: object,
+    ) -> int:
+        """Change claims where all conditions hold.
+
+        :param free: only those on which nobody works.
+        :param lease_s: how long a lease they have from now on, in seconds.
+        """
+
         def change(connection: sa.Connection, name: str) -> int:
-            done = 0
+            now, done = self._now(connection), 0
+            lease = {} if lease_s is None else {"lease_until": now + timedelta(seconds=lease_s)}
+            also = (_free(now),) if free else ()
             for part in chunks(sorted(set(ids)), CHUNK):
-                statement = sa.update(inbound_claim).where(*_of(name, part), *where)
-                done += connection.execute(statement.values(updated_at=self._clock(), **values)).rowcount
+                statement = sa.update(inbound_claim).where(*_of(name, part), *where, *also)
+                done += connection.execute(statement.values(updated_at=now, **lease, **values)).rowcount
             return done
 
         return self._of_consumer(consumer, change) if ids else 0
@@ -281,6 +285,21 @@ def _free(now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(inbound_claim.c.state != ClaimState.CLAIMED, inbound_claim.c.lease_until <= now)
 
 
+def _waits(now: datetime) -> sa.ColumnElement[bool]:
+    """Nobody works on it now, and it is to be handed out again."""
+    return sa.and_(inbound_claim.c.state != ClaimState.PARKED, _free(now))
+
+
+def _may_claim(consumer: str, wanted: InboundFilter, holder: Holder, now: datetime) -> sa.Select[AnyRow]:
+    """Those that the consumer had and was not done with, and that the holder may have now."""
+    former = sa.and_(
+        inbound_claim.c.state == ClaimState.CLAIMED,
+        inbound_claim.c.holder == holder.name,
+        inbound_claim.c.token != holder.token,
+    )
+    return _open_claims(consumer, wanted, sa.or_(_waits(now), former))
+
+
 def _new(connection: sa.Connection, consumer: str, wanted: InboundFilter, limit: int) -> tuple[list[AnyRow], int]:
     """Find messages that the consumer never had, and the id up to which they were looked for."""
     newest = _newest_id(connection)
@@ -291,13 +310,15 @@ def _new(connection: sa.Connection, consumer: str, wanted: InboundFilter, limit:
 
 
 def _again(
-    connection: sa.Connection, consumer: str, wanted: InboundFilter, holder: Holder, limit: int, now: datetime
+    connection: sa.Connection, may_claim: sa.Select[AnyRow], limit: int, *, below: int | None = None
 ) -> list[AnyRow]:
-    """Find messages that the consumer had and was not done with."""
+    """Find messages to hand out again.
+
+    :param below: only those that were handed out less often.
+    """
     if limit <= 0:
         return []
-    former = sa.and_(inbound_claim.c.holder == holder.name, inbound_claim.c.token != holder.token)
-    query = _open_claims(consumer, wanted, sa.or_(_free(now), former))
+    query = may_claim if below is None else may_claim.where(inbound_claim.c.attempts < below)
     query = query.order_by(inbound_claim.c.attempts, inbound_claim.c.inbound_id).limit(limit)
     return list(connection.execute(query.with_for_update(read=True, key_share=True, of=inbound)))
 

@@ -7,7 +7,7 @@ one row to learn that there is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -48,7 +48,7 @@ class OptOuts(Base):
         """
 
         def work(connection: sa.Connection, chunk: Sequence[OptOutChange]) -> int:
-            return record_changes(connection, chunk, now=self._clock())
+            return record_changes(connection, chunk, now=partial(self._now, connection))
 
         return sum(self._db.write(partial(work, chunk=chunk)) for chunk in chunks(changes, CHUNK))
 
@@ -151,16 +151,17 @@ class OptOuts(Base):
         return self._db.write(lambda connection: connection.execute(statement).rowcount) > 0
 
 
-def record_changes(connection: sa.Connection, changes: Iterable[OptOutChange], *, now: datetime) -> int:
+def record_changes(connection: sa.Connection, changes: Iterable[OptOutChange], *, now: Callable[[], datetime]) -> int:
     """Record what was said, as a part of a transaction.
 
+    :param now: tells the time, by one clock for all who record.
     :return: numbers that went out or came back.
     """
     by_scope: dict[str, list[OptOutChange]] = {}
     for change in changes:
         by_scope.setdefault(identifier(change.scope), []).append(change)
     # In order, so that two transactions do not wait for each other's clocks crosswise.
-    return sum(_record(connection, scope, by_scope[scope], now) for scope in sorted(by_scope))
+    return sum(_record(connection, scope, by_scope[scope], now()) for scope in sorted(by_scope))
 
 
 def _record(connection: sa.Connection, scope: str, changes: Sequence[OptOutChange], now: datetime) -> int:

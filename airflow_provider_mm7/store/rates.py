@@ -41,9 +41,3 @@ class Rates(Base):
             return here + (first - now).total_seconds()
 
         return self._db.write(take)
-
-    def _now(self, connection: sa.Connection) -> datetime:
-        if connection.dialect.name == "sqlite":
-            return self._clock()
-        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        return now

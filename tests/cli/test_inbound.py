@@ -41,9 +41,9 @@ def test_filters(mm7: Commands, store: Store, options: list[str], expected: list
     assert [row["id"] for row in mm7.json("inbound", *options)] == expected
 
 
-@pytest.mark.parametrize("options", [["--since", "yesterday"], ["--hand-back", "1"], ["--hand-back", "x"]])
-def test_wrong_usage_ends_with_2(mm7: Commands, store: Store, options: list[str]) -> None:
-    assert mm7("inbound", *options).code == 2
+@pytest.mark.parametrize("options", ["--since yesterday", "--hand-back 1", "--hand-back x", "--parked"])
+def test_wrong_usage_ends_with_2(mm7: Commands, store: Store, options: str) -> None:
+    assert mm7("inbound", *options.split()).code == 2
 
 
 def test_a_keyword_that_is_none_ends_with_one_line(mm7: Commands, store: Store) -> None:
@@ -75,3 +75,19 @@ def test_handing_back(mm7: Commands, store: Store) -> None:
     assert [(row["state"], row["attempts"]) for row in rows] == [("released", 0), ("claimed", 1), ("new", 0)]
     again = store.claim_inbound("inbox", holder=Holder(name="h", token="t"), limit=9, lease_s=1)
     assert [one.inbound.id for one in again] == [3, 1]
+
+
+def test_parked_ones(mm7: Commands, store: Store) -> None:
+    store.claim_inbound("inbox", holder=HOLDER, limit=3, lease_s=600)
+    store.release_inbound("inbox", [1, 3], token="1")
+    store.park_inbound("inbox", holder=HOLDER, max_attempts=1)
+    rows = mm7.json("inbound", "--consumer", "inbox", "--parked")
+    assert [(row["id"], row["state"], row["attempts"]) for row in rows] == [(1, "parked", 1), (3, "parked", 1)]
+    assert [row["id"] for row in mm7.json("inbound", "--consumer", "inbox", "--parked", "--limit", "1")] == [3]
+    assert mm7.json("inbound", "--consumer", "another", "--parked") == []
+    of_other = ["--consumer", "inbox", "--hand-back", "parked", "--conn-id", "mm7_other", "-o", "json"]
+    assert "1 of 1 messages are new to inbox again" in mm7("inbound", *of_other).err
+    assert [row["id"] for row in mm7.json("inbound", "--consumer", "inbox", "--parked")] == [1]
+    handed = mm7.json("inbound", "--consumer", "inbox", "--hand-back", "parked")
+    assert [(row["id"], row["state"], row["attempts"]) for row in handed] == [(1, "released", 0)]
+    assert mm7.json("inbound", "--consumer", "inbox", "--parked") == []

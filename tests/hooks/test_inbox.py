@@ -111,11 +111,77 @@ def test_filters_are_of_this_connection(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "wrong"), [("limit", 0), ("limit", True), ("lease_s", 1), ("lease_s", float("nan")), ("keyword", "!")]
+    ("field", "wrong"),
+    [
+        ("limit", 0),
+        ("limit", True),
+        ("lease_s", 1),
+        ("lease_s", float("nan")),
+        ("keyword", "!"),
+        ("max_attempts", 0),
+        ("max_attempts", True),
+    ],
 )
 def test_wrong_arguments(store: Store, field: str, wrong: object) -> None:
     with pytest.raises(InputError, match=field), claim(**{field: wrong}):
         raise AssertionError
+
+
+class TestMaxAttempts:
+    def test_a_bad_message_is_parked_and_its_neighbours_are_handled(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        bad, *good = came(store, 3)
+        handled: list[int] = []
+        failures = 0
+
+        def run() -> int:
+            with claim(max_attempts=2) as messages:
+                for message in messages:
+                    if message.id == bad:
+                        raise KeyError(message.attempts)
+                handled.extend(message.id for message in messages)
+                return len(messages)
+
+        left = 1
+        while left:
+            try:
+                left = run()
+            except KeyError:
+                failures += 1
+        assert (handled, failures) == (good, 2)
+        assert states(store, [bad, *good]) == ["parked", "done", "done"]
+        (said,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+        assert f"1 messages were not handled in 2 attempts and are parked, ids {bad}." in said
+
+    def test_one_that_kills_its_worker(self, store: Store, task_try: Any) -> None:
+        ids = came(store, 1)
+        for number in (1, 2):
+            task_try(number)
+            # Its worker ends here, without a word.
+            assert len(claim(max_attempts=2).__enter__()) == 1
+        task_try(3)
+        with claim(max_attempts=2) as messages:
+            assert not messages
+        assert states(store, ids) == ["parked"]
+
+    def test_given_back_by_hand(self, store: Store) -> None:
+        ids = came(store, 1)
+        with claim(max_attempts=1) as messages:
+            messages.release(messages[0])
+            assert states(store, ids) == ["parked"]
+
+    def test_without_a_limit_it_comes_again_for_ever(self, store: Store) -> None:
+        ids = came(store, 1)
+
+        def run() -> None:
+            with claim() as messages:
+                raise KeyError(messages[0].attempts)
+
+        for attempt in range(1, 12):
+            with pytest.raises(KeyError, match=f"^{attempt}$"):
+                run()
+        assert states(store, ids) == ["released"]
 
 
 class TestRetry:

@@ -101,7 +101,7 @@ def main(tasks: int, at_once: int) -> None:
     """Run it."""
     task_runner.SUPERVISOR_COMMS = object()  # type: ignore[assignment]
     clock = Clock()
-    alerts.time = clock  # type: ignore[assignment]
+    vars(alerts)["time"] = clock
     # Airflow's tasks are forked from a process that has imported what they need, as this one has then.
     alert("first", dag_id="another")
     storm = Storm(at_once)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store import Store
-from airflow_provider_mm7.store.tables import batch_count, metadata, read_count, report, submission
+from airflow_provider_mm7.store.tables import batch_count, inbound_claim, metadata, read_count, report, submission
 from tests.support.postgres_server import Postgres
 
 START = datetime(2026, 1, 20, 9, 30, 47, tzinfo=UTC)
@@ -28,6 +28,19 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+def now_of(store: Store) -> datetime:
+    """The time as a store tells it: its clock's on SQLite, the database's on PostgreSQL."""
+    return store._db.read(store._now)
+
+
+def let_pass(store: Store, clock: Clock, seconds: float) -> None:
+    """Let time pass for the leases of messages from handsets. PostgreSQL's clock obeys no test: there they go back."""
+    clock.advance(seconds)
+    if store.dialect == "postgresql":
+        earlier = inbound_claim.c.lease_until - sa.literal(timedelta(seconds=seconds), sa.Interval())
+        store._db.write(lambda connection: connection.execute(sa.update(inbound_claim).values(lease_until=earlier)))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import multiprocessing
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
 
@@ -21,7 +21,7 @@ from airflow_provider_mm7.store import (
     WaitingInbound,
 )
 from airflow_provider_mm7.store.tables import inbound_cursor
-from tests.store.conftest import START, Clock
+from tests.store.conftest import START, Clock, let_pass, now_of
 from tests.store.make import consume_in_process
 from tests.store.test_concurrency import held_before_commit, together, wait_until_blocked
 from tests.store.test_inbound import MESSAGE
@@ -37,9 +37,15 @@ def came(store: Store, count: int, *, first: int = 0, message: NewInbound = MESS
 
 
 def claim(
-    store: Store, limit: int = 100, *, holder: Holder = ONE, wanted: InboundFilter = ANY, consumer: str = "inbox"
+    store: Store,
+    limit: int = 100,
+    *,
+    holder: Holder = ONE,
+    wanted: InboundFilter = ANY,
+    consumer: str = "inbox",
+    max_attempts: int | None = None,
 ) -> list[int]:
-    found = store.claim_inbound(consumer, wanted, holder=holder, limit=limit, lease_s=120)
+    found = store.claim_inbound(consumer, wanted, holder=holder, limit=limit, lease_s=120, max_attempts=max_attempts)
     return [one.inbound.id for one in found]
 
 
@@ -69,7 +75,7 @@ class TestClaims:
         came(store, 2)
         ids = claim(store)
         assert store.ack_inbound("inbox", ids, token=ONE.token) == 2
-        clock.advance(10**6)
+        let_pass(store, clock, 10**6)
         assert claim(store) == claim(store, holder=Holder(name="one", token="one 2")) == []
         assert store.ack_inbound("inbox", ids, token=ONE.token) == 2
 
@@ -96,9 +102,9 @@ class TestClaims:
     def test_a_lease_that_ended_ends_the_claim(self, store: Store, clock: Clock) -> None:
         came(store, 2)
         ids = claim(store)
-        clock.advance(100)
+        let_pass(store, clock, 100)
         assert store.extend_inbound("inbox", ids[:1], token=ONE.token, lease_s=120) == 1
-        clock.advance(20)
+        let_pass(store, clock, 20)
         assert claim(store, holder=TWO) == ids[1:]
         # Whoever is late has no say in what another holds now.
         assert store.extend_inbound("inbox", ids, token=ONE.token, lease_s=120) == 1
@@ -109,7 +115,7 @@ class TestClaims:
     def test_late_but_nobody_else_came(self, store: Store, clock: Clock) -> None:
         came(store, 1)
         ids = claim(store)
-        clock.advance(10_000)
+        let_pass(store, clock, 10_000)
         assert store.ack_inbound("inbox", ids, token=ONE.token) == 1
         assert claim(store, holder=TWO) == []
 
@@ -123,6 +129,24 @@ class TestClaims:
         assert claim(store, holder=again) == ids
         assert store.ack_inbound("inbox", ids, token=ONE.token) == 0
         assert store.ack_inbound("inbox", ids, token=again.token) == 2
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("days", [-1, 1])
+    def test_a_machine_whose_clock_is_wrong_neither_takes_nor_loses(self, postgres_store: Store, days: int) -> None:
+        """On a database that machines share the database's clock counts."""
+        wrong = Store(
+            postgres_store._db.url.render_as_string(hide_password=False),
+            clock=lambda: datetime.now(UTC) + timedelta(days=days),
+        )
+        came(postgres_store, 2)
+        (first,) = claim(postgres_store, 1)
+        (second,) = claim(wrong, 1, holder=TWO)
+        assert wrong.extend_inbound("inbox", [second], token=TWO.token, lease_s=120) == 1
+        for store in (postgres_store, wrong):
+            assert claim(store, holder=Holder(name="three", token="three")) == []
+            assert store.waiting_inbound("inbox") == WaitingInbound()
+            assert store.hand_back_inbound("inbox", [first, second]) == 0
+        wrong.close()
 
     def test_nothing_wanted_and_nobody_asking(self, store: Store) -> None:
         came(store, 1)
@@ -139,6 +163,96 @@ class TestClaims:
         assert store.release_inbound("inbox", ids, token=ONE.token) == 2500
         assert claim(store, 2500) == ids
         assert store.ack_inbound("inbox", ids, token=ONE.token) == 2500
+
+
+class TestParking:
+    def fail(self, store: Store, ids: list[int]) -> list[int]:
+        store.release_inbound("inbox", ids, token=ONE.token)
+        return store.park_inbound("inbox", holder=ONE, max_attempts=2)
+
+    def test_what_fails_too_often_waits_no_more(self, store: Store) -> None:
+        came(store, 2)
+        bad, good = claim(store, max_attempts=2)
+        store.ack_inbound("inbox", [good], token=ONE.token)
+        assert self.fail(store, [bad]) == []
+        assert store.waiting_inbound("inbox").count == 1
+        assert claim(store, max_attempts=2) == [bad]
+        assert self.fail(store, [bad]) == [bad]
+        assert self.fail(store, [bad]) == []
+        assert store.waiting_inbound("inbox").count == 0
+        # Whoever asks, with a limit or without.
+        assert claim(store) == claim(store, holder=TWO, max_attempts=9) == []
+        assert claim(store, holder=Holder(name=ONE.name, token="one 2")) == []
+        found = store.inbound_claims("inbox", [bad])[bad]
+        assert (found.state, found.attempts, found.lease_until) == (ClaimState.PARKED, 2, None)
+
+    def test_neighbours_of_a_bad_one_are_not_parked_with_it(self, store: Store) -> None:
+        came(store, 5)
+        (bad, *good) = claim(store, max_attempts=3)
+        handled: list[int] = []
+        lots = [[bad, *good]]
+        while lots[-1]:
+            # A task that dies on the bad one, whatever it was given beside it.
+            if bad in lots[-1]:
+                store.release_inbound("inbox", lots[-1], token=ONE.token)
+                store.park_inbound("inbox", holder=ONE, max_attempts=3)
+            else:
+                store.ack_inbound("inbox", lots[-1], token=ONE.token)
+                handled += lots[-1]
+            lots.append(claim(store, max_attempts=3))
+        assert lots == [[bad, *good], [bad, *good], [bad], *([one] for one in good), []]
+        assert handled == good
+        assert [one.id for one in store.parked_inbound("inbox")] == [bad]
+
+    def test_new_ones_come_before_a_last_attempt(self, store: Store) -> None:
+        came(store, 1)
+        self.fail(store, claim(store))
+        came(store, 2, first=1)
+        assert claim(store, 1, max_attempts=2) == [store.inbound()[1].id]
+        assert claim(store, max_attempts=2) == [store.inbound()[2].id]
+        assert claim(store, max_attempts=2) == [store.inbound()[0].id]
+
+    def test_the_only_attempt_is_alone_as_well(self, store: Store) -> None:
+        came(store, 2)
+        ids = [one.id for one in store.inbound()]
+        assert [claim(store, max_attempts=1) for _ in range(3)] == [ids[:1], ids[1:], []]
+
+    def test_what_killed_its_worker_is_parked_when_its_lease_has_ended(self, store: Store, clock: Clock) -> None:
+        came(store, 2)
+        ids = claim(store)
+        assert store.park_inbound("inbox", holder=TWO, max_attempts=1) == []
+        # Nor what it works on itself.
+        assert store.park_inbound("inbox", holder=ONE, max_attempts=1) == []
+        let_pass(store, clock, 120)
+        assert claim(store, max_attempts=1) == []
+        assert store.park_inbound("inbox", holder=TWO, max_attempts=1) == ids
+        # Who held them was late, and not dead: what it did counts.
+        assert store.ack_inbound("inbox", ids, token=ONE.token) == 2
+        assert store.parked_inbound("inbox") == []
+
+    def test_the_next_try_parks_what_killed_the_one_before(self, store: Store) -> None:
+        came(store, 1)
+        ids = claim(store)
+        again = Holder(name=ONE.name, token="one 2")
+        assert store.park_inbound("inbox", InboundFilter(keyword="no"), holder=again, max_attempts=1) == []
+        assert store.park_inbound("inbox", holder=again, max_attempts=1) == ids
+
+    def test_listed_and_handed_back(self, store: Store) -> None:
+        came(store, 3)
+        ids = claim(store)
+        store.release_inbound("inbox", ids[1:], token=ONE.token)
+        store.park_inbound("inbox", holder=ONE, max_attempts=1)
+        claim(store, consumer="other")
+        assert [one.id for one in store.parked_inbound("inbox")] == ids[1:]
+        assert [one.id for one in store.parked_inbound("inbox", 1)] == ids[1:2]
+        assert [one.id for one in store.parked_inbound("inbox", after_id=ids[1])] == ids[2:]
+        assert store.parked_inbound("inbox", wanted=InboundFilter(keyword="no")) == []
+        assert store.parked_inbound("other") == []
+        # Kept as long as what waits.
+        assert store.prune(START + timedelta(seconds=1)).inbound == 0
+        assert store.hand_back_inbound("inbox", ids[1:]) == 2
+        found = store.claim_inbound("inbox", holder=TWO, limit=9, lease_s=1, max_attempts=2)
+        assert [(one.inbound.id, one.attempts) for one in found] == [(one, 1) for one in ids[1:]]
 
 
 class TestFilters:
@@ -230,7 +344,7 @@ class TestWaiting:
         store.release_inbound("inbox", ids[:1], token=ONE.token)
         store.ack_inbound("inbox", claim(store, 1), token=ONE.token)
         assert store.waiting_inbound("inbox") == WaitingInbound(count=1)
-        clock.advance(120)
+        let_pass(store, clock, 120)
         assert store.waiting_inbound("inbox") == WaitingInbound(count=2)
         assert store.waiting_inbound("another") == WaitingInbound(count=3, newest_id=newest)
 
@@ -255,7 +369,7 @@ class TestCursor:
     def test_a_release_behind_it_is_found(self, store: Store, clock: Clock) -> None:
         came(store, 5)
         ids = claim(store)
-        clock.advance(1000)
+        let_pass(store, clock, 1000)
         assert claim(store, 2, holder=TWO) == ids[:2]
 
     def test_waiting_moves_it_over_many_that_are_not_wanted(self, store: Store) -> None:
@@ -291,6 +405,7 @@ class TestCursor:
 class TestByHand:
     def test_states(self, store: Store) -> None:
         came(store, 4)
+        before = now_of(store)
         ids = claim(store, 3)
         store.ack_inbound("inbox", ids[:1], token=ONE.token)
         store.release_inbound("inbox", ids[1:2], token=ONE.token)
@@ -301,7 +416,9 @@ class TestByHand:
             ids[2]: ClaimState.CLAIMED,
         }
         held = found[ids[2]]
-        assert (held.holder, held.attempts, held.lease_until) == ("one", 1, START + timedelta(seconds=120))
+        assert (held.holder, held.attempts) == ("one", 1)
+        assert held.lease_until is not None
+        assert before <= held.lease_until - timedelta(seconds=120) <= now_of(store)
 
     def test_handing_back(self, store: Store, clock: Clock) -> None:
         came(store, 3)
@@ -311,7 +428,7 @@ class TestByHand:
         assert store.hand_back_inbound("inbox", [done, released, held]) == 2
         found = store.claim_inbound("inbox", holder=TWO, limit=9, lease_s=120)
         assert [(one.inbound.id, one.attempts) for one in found] == [(done, 1), (released, 1)]
-        clock.advance(120)
+        let_pass(store, clock, 120)
         assert store.hand_back_inbound("inbox", [held]) == 1
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -27,7 +27,7 @@ from airflow_provider_mm7.store import (
     open_store,
     short_code_scope,
 )
-from tests.store.conftest import START, Clock
+from tests.store.conftest import START, Clock, now_of
 from tests.store.make import claim, numbers, owner, planned, settled, transaction
 from tests.store.test_concurrency import held_before_commit, wait_until_blocked
 from tests.store.test_plans import FEW, plan_of, scans, statements_of
@@ -70,7 +70,9 @@ def is_out(store: Store, number: str = NUMBER, scope: str = HERE) -> bool:
 class TestWhatStands:
     def test_an_opt_out_is_kept_with_what_is_known_of_it(self, store: Store, clock: Clock) -> None:
         said = START - timedelta(minutes=1)
+        before = now_of(store)
         assert store.record_opt_outs([stop(conn_id="mm7_default", said_at=said, confirm=True)]) == 1
+        after = now_of(store)
         clock.advance(10)
         assert store.record_opt_outs([stop(keyword="quit")]) == 0
         (row,) = store.opt_outs()
@@ -82,10 +84,11 @@ class TestWhatStands:
             "keyword": "stop",
             "conn_id": "mm7_default",
             "said_at": said,
-            "changed_at": START,
+            "changed_at": row.changed_at,
             "change_no": 1,
             "confirmation": "due",
         }
+        assert before <= row.changed_at <= after
 
     @pytest.mark.parametrize("spelled", ["64 21 100 000", "+6421100000/TYPE=PLMN", "tel:+64-21-100000"])
     def test_a_number_is_one_however_it_is_spelled(self, store: Store, spelled: str) -> None:
@@ -149,8 +152,20 @@ class TestWhatStands:
     def test_a_clock_that_is_ahead_does_not_keep_anybody_out(self, store: Store, clock: Clock) -> None:
         store.record_opt_outs([stop(said_at=START + timedelta(days=365_000))])
         clock.advance(10)
-        store.record_opt_outs([start(said_at=clock.now)])
+        store.record_opt_outs([start(said_at=now_of(store))])
         assert not is_out(store)
+
+    @pytest.mark.postgres
+    def test_a_receiver_whose_clock_is_slow_forgets_no_return(self, postgres_store: Store) -> None:
+        """On a database that machines share the database's clock counts."""
+        url = postgres_store._db.url.render_as_string(hide_password=False)
+        slow = Store(url, clock=lambda: datetime.now(UTC) - timedelta(days=1))
+        store = Store(url)
+        store.record_opt_outs([stop(said_at=now_of(store))])
+        slow.record_opt_outs([start(said_at=now_of(store))])
+        assert not is_out(store)
+        for one in (slow, store):
+            one.close()
 
     def test_odd_values_cost_nobody_their_opt_out(self, store: Store) -> None:
         odd = "x" * 5000 + "\0"
@@ -372,10 +387,9 @@ class TestConfirmations:
         assert self.due(store) == []
         assert not store.settle_confirmation(due, Confirmation.SENT)
 
-    def test_what_is_too_late_is_not_sent(self, store: Store, clock: Clock) -> None:
+    def test_what_is_too_late_is_not_sent(self, store: Store) -> None:
         store.record_opt_outs([stop(confirm=True)])
-        clock.advance(100)
-        assert store.due_confirmations(since=START + timedelta(seconds=1)) == []
+        assert store.due_confirmations(since=now_of(store) + timedelta(seconds=1)) == []
         (row,) = store.opt_outs()
         assert row.confirmation == "expired"
 
