@@ -109,20 +109,39 @@ def test_in_a_dag_run(tmp_path: Path) -> None:
     assert "AIRFLOW_HOME" in os.environ
     result, output = run_dag_file(Path(__file__).parent / "dags" / "decorated.py", tmp_path)
 
-    assert {state for _, _, state in result["states"]} == {"success"}, output[-TAIL:]
-    assert [(task, index) for task, index, _ in result["states"]] == [
-        ("downstream", -1),
-        ("mapped", 0),
-        ("mapped", 1),
-        ("people", -1),
-        ("plain", -1),
-        ("renamed", -1),
-    ]
-    assert result["downstream"] is True
+    assert [tuple(one) for one in result["states"]] == [
+        ("broken", -1, "failed"),
+        ("collect", -1, "success"),
+        ("downstream", -1, "success"),
+        ("mapped", 0, "success"),
+        ("mapped", 1, "success"),
+        ("mistyped", -1, "failed"),
+        ("nothing", -1, "failed"),
+        ("people", -1, "success"),
+        ("plain", -1, "success"),
+        ("refused", -1, "failed"),
+        ("renamed", -1, "success"),
+        ("skipped", -1, "skipped"),
+        ("some", 0, "success"),
+        ("some", 1, "failed"),
+    ], output[-TAIL:]
+    assert [result["tries"][task] for task in ("nothing", "mistyped", "refused", "broken")] == [1, 1, 1, 1]
+    assert result["returned"]["downstream"] is True
+    assert result["returned"]["collect"] is True
+    contract = result["returned"]["refused"]
+    assert (contract["total"], contract["refused"], contract["accepted"]) == (1, 1, 0)
+    assert [(one["recipient"], one["status_code"]) for one in contract["messages"]] == [("+64211234512", 2002)]
     assert result["received"] == {
         "+64211234500": ["manual", None, True, ["run True {{ this }} is data"]],
-        "+64211234501": ["mapped", "High", True, ["hello", "twice"]],
-        "+64211234502": ["mapped", "High", True, ["hello", "twice"]],
+        "+64211234501": ["mapped", "High", True, ["manual", "twice"]],
+        "+64211234502": ["mapped", "High", True, ["manual", "twice"]],
         "+64211234503": [None, None, False, ["bare"]],
+        "+64211234512": [None, None, True, ["no"]],
+        "+64211234515": [None, None, True, ["1"]],
     }
+    assert "the function returned nothing" in output
+    assert "a message has no 'body'" in output
     assert "hunter2" not in output
+    # Errors are logged, and so is what a task returned; none of our lines tells a number.
+    logged = "\n".join(line for line in output.splitlines() if not line.startswith("RESULT "))
+    assert "21123451" not in logged

@@ -7,10 +7,13 @@ import os
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, task
 
 from tests.support.dag_file import wait_for_api
-from tests.support.mmsc import mmsc
+from tests.support.mmsc import Answer, Received, accept, mmsc, status
+
+REFUSED = "+64211234512"
 
 with DAG("decorated", schedule=None, params={"who": "+64211234500"}) as dag:
 
@@ -37,14 +40,55 @@ with DAG("decorated", schedule=None, params={"who": "+64211234500"}) as dag:
 
     sent: Any = plain()
     downstream(sent["batch_id"], sent)
-    mapped.partial(greeting="hello").expand(number=people())
+    each: Any = mapped.partial(greeting="{{ run_id[:6] }}").expand(number=people())
     bare.override(task_id="renamed", retries=0)()
+
+    @task
+    def collect(results: list[dict[str, Any]], batch_ids: list[str]) -> bool:
+        return [one["batch_id"] for one in results] == batch_ids and len(set(batch_ids)) == 2
+
+    collect(each, each["batch_id"])
+
+# What goes wrong; permanent errors are not tried again, whatever ``retries`` says.
+with dag:
+
+    @task.mms(to="+64211234510", retries=3)
+    def nothing() -> None:
+        """Return no message."""
+
+    @task.mms(to="+64211234511", retries=3)
+    def mistyped() -> dict[str, Any]:
+        return {"body": "+64211234511"}
+
+    @task.mms(to=REFUSED, retries=3)
+    def refused() -> str:
+        return "no"
+
+    @task.mms(to="+64211234513", retries=0)
+    def broken() -> str:
+        raise KeyError("broken")
+
+    @task.mms(to="+64211234514")
+    def skipped() -> str:
+        raise AirflowSkipException
+
+    @task.mms(to="+64211234515", retries=0)
+    def some(number: int) -> str:
+        return f"{1 // number}"
+
+    for one in (nothing, mistyped, refused, broken, skipped):
+        one()
+    some.expand(number=[1, 0])
+
+
+def answer(received: Received) -> Answer:
+    return status(2002)(received) if REFUSED in received.recipients else accept(received)
 
 
 def run() -> dict[str, Any]:
     from airflow.utils.session import create_session
 
-    with mmsc() as centre:
+    with mmsc(answer) as centre:
         connection = {"conn_type": "mm7", "host": centre.url, "login": "u", "password": "hunter2"}
         os.environ["AIRFLOW_CONN_MM7_DEFAULT"] = json.dumps(connection)
         wait_for_api()
@@ -56,11 +100,14 @@ def run() -> dict[str, Any]:
         received[one.recipients[0]] = [request.subject, request.priority, request.delivery_report, texts]
     with create_session() as session:
         tasks = dag_run.get_task_instances(session=session)
+
+        def returned(task_id: str) -> Any:
+            return next(ti.xcom_pull(task_id, session=session) for ti in tasks if ti.task_id == task_id)
+
         return {
             "states": sorted((ti.task_id, ti.map_index, ti.state) for ti in tasks),
-            "downstream": next(
-                ti.xcom_pull("downstream", session=session) for ti in tasks if ti.task_id == "downstream"
-            ),
+            "tries": {ti.task_id: ti.try_number for ti in tasks},
+            "returned": {task_id: returned(task_id) for task_id in ("downstream", "collect", "refused")},
             "received": received,
         }
 
