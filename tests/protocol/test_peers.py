@@ -512,6 +512,9 @@ def entity(headers: str, body: bytes) -> Part:
         ("Content-Transfer-Encoding: unknown", b"abc", b"abc"),
         ("Content-Transfer-Encoding: quoted-printable", b"a=3Db=\r\nc =20\r\n", b"a=bc  \r\n"),
         ("Content-Transfer-Encoding: Base64 ; x", b"QUJD\r\nREU=\r\n", b"ABCDE"),
+        ('Content-Transfer-Encoding: "base64"', b"QUJD", b"ABC"),
+        ("Content-Transfer-Encoding: BASE64 (MIME)", b"QUJD", b"ABC"),
+        ("Content-Transfer-Encoding: (none)", b"QUJD", b"QUJD"),
         ("Content-Transfer-Encoding: base64", b"QUJDREU", b"ABCDE"),
         ("Content-Transfer-Encoding: base64", b"QUI=\r\nQ0Q=", b"ABCD"),
         ("Content-Transfer-Encoding: base64", b"QU\xffJD\n...\n", b"ABC"),
@@ -520,6 +523,17 @@ def entity(headers: str, body: bytes) -> Part:
 )
 def test_transfer_encodings(headers: str, body: bytes, expected: bytes) -> None:
     assert entity(headers, body).body == expected
+
+
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("end", [b"", b"\r", b"\n", b"\r\n", b"\r\r", b"\n\r", b"\n\n"])
+def test_media_keep_their_last_bytes_whatever_breaks_the_lines(end: bytes, newline: bytes) -> None:
+    """Only the line break before a delimiter belongs to it (RFC 2046 section 5.1.1), in whichever way it is written."""
+    picture = b"GIF89a\0" + end
+    headers = (b"", XML.encode()), (b"Content-Type: image/gif", picture), (b"Content-Type: image/gif", picture)
+    pieces = [b"--b" + newline + (head and head + newline) + newline + body + newline for head, body in headers]
+    envelope = load(b"".join(pieces) + b"--b--" + newline, "multipart/related; boundary=b")
+    assert [part.body for part in envelope.parts] == [picture, picture]
 
 
 @pytest.mark.parametrize("body", [b"QUJDR", b"Q===", b"Q" * 5 + b"="])
