@@ -92,11 +92,16 @@ def _begins_as_xml(leaf: Entity) -> bool:
 
 
 def _speaks_of_mm7(leaf: Entity) -> bool:
-    return _MM7_ELEMENT.search(leaf.body, 0, _FIRST_ELEMENTS) is not None
+    return _MM7_ELEMENT.search(_as_ascii(leaf.body[: 2 * _FIRST_ELEMENTS]), 0, _FIRST_ELEMENTS) is not None
 
 
 def _first_bytes(body: bytes) -> bytes:
-    return body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:2]
+    return _as_ascii(body[:64]).lstrip(b" \t\r\n")[:2]
+
+
+def _as_ascii(start: bytes) -> bytes:
+    """Give markup in UTF-8 or UTF-16 without byte order mark, and without the half of UTF-16 that is zero."""
+    return start.lstrip(b"\xef\xbb\xbf\xff\xfe").replace(b"\0", b"")
 
 
 def dump(

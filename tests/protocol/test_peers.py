@@ -262,6 +262,8 @@ NUMBER = "<Number>+4917</Number>"
         f"<Recipients>{NUMBER}</Recipients>",
         f"<Recipients><To>{NUMBER}</To></Recipients>",
         f"<Recipients><Number>1</Number></Recipients><Recipient>{NUMBER}</Recipient>",
+        "<Recipients><To>+4917</To></Recipients>",
+        "<Recipient>\n<To> +4917 </To>\n</Recipient>",
         "<Recipient>+4917</Recipient>",
         "<Recipient>\n +4917 \n</Recipient>",
         "<Recipient><Number> +4917\n</Number></Recipient>",
@@ -461,6 +463,16 @@ def test_multiparts(content_type: str | None, text: str, newline: str) -> None:
     envelope = load(body.encode(), content_type)
     assert envelope.message == EXPECTED
     assert [part.body for part in envelope.parts] == [b"science"]
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+def test_the_root_is_found_in_any_encoding(codec: str, newline: bytes) -> None:
+    smil, root = b"<smil/>", soap(XML).encode(codec)
+    pieces = (b"--b", b"", smil, b"--b", b"", root, b"--b--")
+    envelope = load(newline.join(pieces), "multipart/related; boundary=b")
+    assert envelope.message == EXPECTED
+    assert [part.body for part in envelope.parts] == [smil]
 
 
 @pytest.mark.parametrize("headers", ["", "Content-Type: text/xml\n"])
