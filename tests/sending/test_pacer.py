@@ -157,7 +157,7 @@ class TestWhatTakesMoments:
         with mmsc() as centre:
             result = run(store, centre.url, numbers(12), per_request=100, rate_per_s=7.5)
         assert states(result) == {"accepted": 12}
-        assert [len(received.recipients) for received in centre.received] == [7, 5]
+        assert sorted(len(received.recipients) for received in centre.received) == [5, 7]
 
     def test_each_part_of_a_group_that_is_split(self, store: Store) -> None:
         def singles_only(received: Received) -> Answer:
