@@ -244,12 +244,14 @@ class StatusError(MM7Error):
     :param status_text: the MMSC's text.
     :param details: text of the Details element, or None.
     :param transaction_id: TransactionID of the request.
+    :param retry_after_s: seconds the server asked to wait, if it did.
     """
 
     status_code: int
     status_text: str
     details: str | None = None
     transaction_id: str | None = None
+    retry_after_s: float | None = None
 
 
 class PermanentStatusError(StatusError):

@@ -62,7 +62,7 @@ _DIALECT_FIELDS: dict[str, dict[str, Any]] = {
 _PACE_FIELDS: dict[str, dict[str, Any]] = {
     "recipients_per_request": _field(
         "Recipients per request",
-        "More than 1 where the MMSC takes it; one that answers 3003 gets 1 by itself.",
+        "More than 1 where the MMSC takes it; one that answers 3003 gets 1 by itself. Never above the rate.",
         "integer",
         default=1,
         minimum=1,

@@ -253,13 +253,14 @@ class MM7Hook(BaseHook):
             dialect=self.settings.dialect,
         )
         name = type(request).__name__
-        answer = self.get_conn().exchange(payload, transaction_id=transaction_id).message
+        response = self.get_conn().exchange(payload, transaction_id=transaction_id)
+        answer = response.message
         status = find_status(answer)
         self.log.info(
             "%s %s: %s", name, transaction_id, f"status {status.status_code}" if status else type(answer).__name__
         )
         if status is not None:
-            self._check(status, name, transaction_id)
+            self._check(status, name, transaction_id, response.retry_after_s)
         if not isinstance(answer, expected):
             raise OutcomeUnknown(f"the MMSC answered a {name} with a {type(answer).__name__}")
         return answer
@@ -276,7 +277,7 @@ class MM7Hook(BaseHook):
             ),
         )
 
-    def _check(self, status: Status, name: str, transaction_id: str) -> None:
+    def _check(self, status: Status, name: str, transaction_id: str, retry_after_s: float | None) -> None:
         verdict = protocol.verdict(status.status_code, self.verdicts)
         if verdict in (Verdict.ACCEPTED, Verdict.PARTIAL):
             return
@@ -290,6 +291,7 @@ class MM7Hook(BaseHook):
             status_text=text,
             details=status.details,
             transaction_id=transaction_id,
+            retry_after_s=retry_after_s,
         )
 
 

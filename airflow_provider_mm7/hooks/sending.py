@@ -23,6 +23,7 @@ from airflow_provider_mm7.sending import (
     prepare,
     send,
     utc_now,
+    within_rate,
 )
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES
 from airflow_provider_mm7.store import Origin, Settlement
@@ -43,7 +44,7 @@ def profile_of(settings: ConnectionSettings) -> Profile:
         strict_numbers=settings.strict_numbers,
         media_types=settings.media_types,
         max_message_bytes=settings.max_message_bytes,
-        recipients_per_request=settings.recipients_per_request,
+        recipients_per_request=within_rate(settings.recipients_per_request, settings.rate_per_s),
     )
 
 

@@ -18,6 +18,8 @@ from airflow_provider_mm7.protocol.xmlread import local_name
 #: xs:ID is an NCName; its ASCII part is enough for what we write.
 _NC_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 _ADDRESS_KINDS = {str(kind): kind for kind in AddressKind}
+_RECIPIENT_LISTS = (("To", "to"), ("Cc", "cc"), ("Bcc", "bcc"))
+_RECIPIENT_ATTRS = dict(_RECIPIENT_LISTS)
 _ADDRESS_CODING = choice("encrypted", "obfuscated")
 
 
@@ -57,14 +59,17 @@ def write_address(parent: etree._Element, tags: Tags, address: Address, path: st
 
 
 def read_addresses(element: etree._Element) -> list[Address]:
-    """Read the addresses in an element, however deep a peer put them; bare text is one too."""
+    """Read the addresses in an element, however deep a peer put them; bare text is one too, also that of a To in it."""
     found = [
         address
         for child in element.iter()
         if local_name(child) in _ADDRESS_KINDS and (address := read_address(child)) is not None
     ]
-    bare = (element.text or "").strip()
-    if found or not bare or local_name(element) in _ADDRESS_KINDS:
+    if found or local_name(element) in _ADDRESS_KINDS:
+        return found
+    holders = (element, *(child for child in element if local_name(child) in _RECIPIENT_ATTRS))
+    bare = next((text for holder in holders if (text := (holder.text or "").strip())), "")
+    if not bare:
         return found
     is_mail = "@" in without_type(bare)
     return [Address(value=bare, kind=AddressKind.RFC2822 if is_mail else AddressKind.NUMBER)]
@@ -79,10 +84,6 @@ class AddressNode:
 
     def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
         write_address(etree.SubElement(parent, tags[name]), tags, value, path)
-
-
-_RECIPIENT_LISTS = (("To", "to"), ("Cc", "cc"), ("Bcc", "bcc"))
-_RECIPIENT_ATTRS = dict(_RECIPIENT_LISTS)
 
 
 @dataclass(frozen=True, slots=True)

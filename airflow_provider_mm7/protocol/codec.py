@@ -10,11 +10,10 @@ from types import MappingProxyType
 from airflow_provider_mm7.exceptions import InputError, MultipartError
 from airflow_provider_mm7.protocol.encoder import Content, RelatedEncoder, join_small
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
-from airflow_provider_mm7.protocol.messages import ContentRef, Message, SubmitRsp
+from airflow_provider_mm7.protocol.messages import ContentRef, Message
 from airflow_provider_mm7.protocol.mime import parse_parameters, strip_id
 from airflow_provider_mm7.protocol.multipart import Entity, begins_with_preamble, read_entity
 from airflow_provider_mm7.protocol.parts import Dialect, Envelope, Part, Payload
-from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER
 from airflow_provider_mm7.protocol.schema import OPERATIONS
 from airflow_provider_mm7.protocol.soap import read_soap, write_soap
 
@@ -93,11 +92,16 @@ def _begins_as_xml(leaf: Entity) -> bool:
 
 
 def _speaks_of_mm7(leaf: Entity) -> bool:
-    return _MM7_ELEMENT.search(leaf.body, 0, _FIRST_ELEMENTS) is not None
+    return _MM7_ELEMENT.search(_as_ascii(leaf.body[: 2 * _FIRST_ELEMENTS]), 0, _FIRST_ELEMENTS) is not None
 
 
 def _first_bytes(body: bytes) -> bytes:
-    return body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:2]
+    return _as_ascii(body[:64]).lstrip(b" \t\r\n")[:2]
+
+
+def _as_ascii(start: bytes) -> bytes:
+    """Give markup in UTF-8 or UTF-16 without byte order mark, and without the half of UTF-16 that is zero."""
+    return start.lstrip(b"\xef\xbb\xbf\xff\xfe").replace(b"\0", b"")
 
 
 def dump(
@@ -118,9 +122,6 @@ def dump(
     :return: XML alone without content, multipart/related with it.
     :raises InputError: the message would not be valid against the schema.
     """
-    if isinstance(message, SubmitRsp) and message.message_id is None and _says_yes(message):
-        # Without it no report could ever be matched. A refusal needs none.
-        raise InputError("message_id", "is missing", "A SubmitRsp that says yes names the message.")
     defaults: dict[str, object] = {"mm7_version": dialect.mm7_version}
     if content is not None:
         if not hasattr(message, "contents"):
@@ -130,11 +131,6 @@ def dump(
     if content is None:
         return Payload(content_type=_SOAP_CONTENT_TYPE, chunks=(soap,))
     return _with_content(soap, content, hashlib.sha256(soap).hexdigest()[:32] if boundary is None else boundary)
-
-
-def _says_yes(answer: SubmitRsp) -> bool:
-    code = POSITIVE_INTEGER.format(answer.status.status_code, "status.status_code")
-    return int(code) // 1000 == 1
 
 
 def _with_content(soap: bytes, content: Content, boundary: str) -> Payload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 
 from airflow_provider_mm7.exceptions import MultipartError
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
@@ -16,6 +17,9 @@ _INTERIM = re.compile(
     rb"(?:\s{0,16}HTTP/[0-9.]{1,4} 1[0-9]{2}[^\r\n]{0,500}\r?\n(?:[^\r\n]{1,500}\r?\n){0,16}\r?\n){0,4}"
 )
 _FIELD_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,75}[ \t]*:[^\r\n]{0,8000}\r?\n")
+_GZIP = b"\x1f\x8b"
+#: zlib's parameter for gzip's own header and trailer.
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
 #: Writers fill a buffer of some kilobytes before they send it.
 _MAX_CHUNKS = 100_000
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
@@ -27,9 +31,9 @@ def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, st
     Content-Length is not believed: documentation prints ``nnnn``, and a file with LF is shorter than what was sent.
 
     :param raw: start line, headers and body, headers and body, or a body alone; lines end with CRLF or LF.
-    :param limits: ``header_bytes``.
+    :param limits: ``header_bytes`` and, for a compressed body, ``body_bytes``.
     :return: the body, and the Content-Type where there is one.
-    :raises ProtocolError: headers too long, or chunks cut off.
+    :raises ProtocolError: headers too long, or chunks or a compressed body cut off.
     """
     start = _START_LINE.match(raw, _INTERIM.match(raw).end())  # type: ignore[union-attr]
     if start is None and not _FIELD_LINE.match(raw):
@@ -38,7 +42,23 @@ def read_http(raw: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, st
     body = raw[at:]
     if "chunked" in fields.get("transfer-encoding", "").lower() and _CHUNK.match(body):
         body = _join_chunks(body)
+    # Some captures keep the header of a body that they have unpacked.
+    if "gzip" in fields.get("content-encoding", "").lower() and body.startswith(_GZIP):
+        body = _unpack(body, limits)
     return body, fields.get("content-type")
+
+
+def _unpack(body: bytes, limits: Limits) -> bytes:
+    unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)
+    try:
+        unpacked = unpacker.decompress(body, limits.body_bytes + 1)
+    except zlib.error as exc:
+        raise MultipartError("the compressed body cannot be unpacked") from exc
+    if len(unpacked) > limits.body_bytes:
+        raise exceeded("body_bytes", limits.body_bytes)
+    if not unpacker.eof:
+        raise MultipartError("the compressed body is cut off")
+    return unpacked
 
 
 def _join_chunks(body: bytes) -> bytes:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Generic, TypeVar
 
 from airflow_provider_mm7.protocol.messages import SubmitRsp
 from airflow_provider_mm7.protocol.parts import Envelope
+
+#: What an answer is read as: an Envelope, with whatever else its reader knows of it.
+_Answer = TypeVar("_Answer", bound=Envelope)
 
 #: What no XML, no encoding and no white space rule can read in another way.
 _PLAIN = re.compile(rb"[A-Za-z0-9@._:+/=-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imprint:
+class Imprint(Generic[_Answer]):
     """What is the same in all of an MMSC's acceptances.
 
     :ivar envelope: one of them, as it was read.
@@ -28,13 +31,13 @@ class Imprint:
     :ivar after: from there to the end.
     """
 
-    envelope: Envelope
+    envelope: _Answer
     before: bytes
     between: bytes
     after: bytes
 
     @classmethod
-    def of(cls, body: bytes, envelope: Envelope) -> Self | None:
+    def of(cls, body: bytes, envelope: _Answer) -> Imprint[_Answer] | None:
         """Take the imprint of an answer.
 
         :param body: its bytes.
@@ -54,7 +57,7 @@ class Imprint:
             return None
         return cls(envelope=envelope, before=before, between=between, after=after)
 
-    def read(self, body: bytes, transaction_id: str) -> Envelope | None:
+    def read(self, body: bytes, transaction_id: str) -> _Answer | None:
         """Read an answer.
 
         :param transaction_id: that it has to carry.

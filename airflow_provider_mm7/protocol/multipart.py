@@ -19,6 +19,8 @@ DEFAULT_CONTENT_TYPE = "text/plain; charset=us-ascii"
 
 _WHITE_SPACE = re.compile(rb"[ \t]*+")
 _DASHED_LINE = re.compile(rb"^(--[^\r\n]{1,100}+)\r?$", re.MULTILINE)
+#: A transfer encoding's name, in quotes or before a comment with some peers (RFC 2045 section 6.1 takes comments).
+_TOKEN = re.compile(r'[\s"]*+([A-Za-z0-9-]++)')
 _PADDING = re.compile(rb"=[=\s]*+")
 #: Bytes before the first delimiter where we have to guess it.
 _MAX_PREAMBLE = 64 * 1024
@@ -181,14 +183,20 @@ class _Reader:
             raise exceeded("parts", self.limits.parts)
 
     def line_end(self, start: int, delimiter: int) -> int:
-        """Give where a part ends: the line break before a delimiter belongs to the delimiter."""
+        """Give where a part ends: the line break before a delimiter belongs to the delimiter.
+
+        Where the line that opened the part ended in LF alone, a CR before the next one is content: a picture's last
+        byte may be one.
+        """
         end = max(start, delimiter - 1)
-        return end - 1 if end > start and self.data[end - 1] == _CR else end
+        broken_by_crlf = self.data.endswith(b"\r\n", 0, start)
+        return end - 1 if broken_by_crlf and end > start and self.data[end - 1] == _CR else end
 
 
 def _decode(body: bytes, encoding: str) -> bytes:
     """Undo the transfer encoding. 7bit, 8bit, binary and whatever peers invent for them leave bytes as they are."""
-    match encoding.partition(";")[0].strip().lower():
+    token = _TOKEN.match(encoding)
+    match token[1].lower() if token else "":
         case "base64":
             return _decode_base64(body)
         case "quoted-printable":

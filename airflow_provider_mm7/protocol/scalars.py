@@ -73,14 +73,19 @@ def _on_own_line(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An identifier: white space around it never belongs to it."""
+    """An identifier: white space around it never belongs to it.
+
+    :ivar may_be_empty: written also where there is none, and read as None then.
+    """
+
+    may_be_empty: bool = False
 
     def parse(self, text: str) -> str | None:
         return text.strip() or None
 
     def format(self, value: Any, field: str) -> str:
         text = checked_text(value, field)
-        if not text or text != text.strip():
+        if (not text and not self.may_be_empty) or text != text.strip():
             raise InputError(field, "is empty or has white space around it", "Give the bare value, or None.")
         return text
 

@@ -32,6 +32,7 @@ from airflow_provider_mm7.protocol.scalars import (
     TOKEN,
     URI,
     WHEN,
+    Token,
     choice,
 )
 from airflow_provider_mm7.protocol.statuses import status_text
@@ -143,6 +144,15 @@ _REPORT_PARTIES = (
 )
 _STATUS_TEXT = Element("StatusText", "status_text", _TEXT)
 
+
+def _no_message_id(answer: m.SubmitRsp) -> str | None:
+    """Say what a SubmitRsp without MessageID holds: without one that says yes, no report could ever be matched.
+
+    TS 23.140 has one for success alone, but the schema asks for the element in every answer.
+    """
+    return None if answer.status.status_code // 1000 == 1 else ""
+
+
 _SUBMIT_REQ = (
     *_FROM_VASP,
     Element("Recipients", "recipients", _RECIPIENTS, required=True, absent=m.Recipients(), aliases=("Recipient",)),
@@ -204,7 +214,17 @@ _DELIVER_REQ = (
 )
 _ROWS: dict[type[m.Message], tuple[Element, ...]] = {
     m.SubmitReq: _SUBMIT_REQ,
-    m.SubmitRsp: (*_RESPONSE, Element("MessageID", "message_id", _TOKEN)),
+    m.SubmitRsp: (
+        *_RESPONSE,
+        Element(
+            "MessageID",
+            "message_id",
+            Leaf(Token(may_be_empty=True)),
+            required=True,
+            absent="",
+            default=_no_message_id,
+        ),
+    ),
     m.CancelReq: (*_FROM_VASP, _MESSAGE_ID, Element("Recipients", "recipients", _RECIPIENTS), *_APPLICATION),
     m.CancelRsp: _RESPONSE,
     m.ReplaceReq: (

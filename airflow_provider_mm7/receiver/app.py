@@ -75,7 +75,7 @@ class _Runtime:
     def __init__(self, receiver: Receiver) -> None:
         config = receiver.config
         self.credentials = CredentialCache(receiver.credentials, ttl_s=config.credentials_ttl_s)
-        self.writer = GroupWriter(receiver.commit)
+        self.writer = GroupWriter(receiver.commit, patience_s=config.commit_timeout_s)
         self.parsers = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="mm7-parse")
         self.media = ThreadPoolExecutor(MEDIA_THREADS, thread_name_prefix="mm7-inbound")
         self.health = ThreadPoolExecutor(1, thread_name_prefix="mm7-health")

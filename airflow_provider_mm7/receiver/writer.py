@@ -35,10 +35,18 @@ class GroupWriter(Generic[Item, Outcome]):
     during a commit becomes the next group. Callers may run in any event loop; each loop is woken once a group.
 
     :param commit: commits a group and returns one outcome an item; called in the writer's thread only.
+    :param patience_s: seconds that a caller waits for its commit; None: until it is done.
     """
 
-    def __init__(self, commit: Callable[[list[Item]], Sequence[Outcome]], *, name: str = "mm7-writer") -> None:
+    def __init__(
+        self,
+        commit: Callable[[list[Item]], Sequence[Outcome]],
+        *,
+        patience_s: float | None = None,
+        name: str = "mm7-writer",
+    ) -> None:
         self._commit = commit
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._waiting: list[_Waiting[Item, Outcome]] = []
         self._working = False
@@ -50,6 +58,7 @@ class GroupWriter(Generic[Item, Outcome]):
 
         :param item: what to commit.
         :return: its outcome, once its commit is done.
+        :raises StoreUnavailable: it was not done in time. It may be done all the same.
         :raises Exception: what the commit raised.
         """
         loop = asyncio.get_running_loop()
@@ -60,7 +69,11 @@ class GroupWriter(Generic[Item, Outcome]):
             self._waiting.append(_Waiting(item, loop, answer))
         # Not before whatever else is ready in this turn of the loop has been put: it joins the same commit.
         loop.call_soon(self._begin)
-        return await answer
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await answer
+        except TimeoutError:
+            raise StoreUnavailable(f"no commit within {self._patience_s:g} s") from None
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""

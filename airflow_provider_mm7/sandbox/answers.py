@@ -62,6 +62,9 @@ def response(tongue: Tongue, request: str, verdict: Verdict, message_id: str | N
     :param request: name of the request's element.
     :param message_id: None where none was assigned, or where the MMSC forgets to say it.
     """
+    if request == "SubmitReq" and verdict.status_code // 1000 != 1:
+        # The schema asks for it in a refusal too, which names no message.
+        message_id = ""
     return envelope(tongue, _inner(tongue, request.removesuffix("Req") + "Rsp", verdict, message_id))
 
 

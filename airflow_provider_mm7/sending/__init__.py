@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.engine import Engine, claim_bound
+from airflow_provider_mm7.sending.pacer import within_rate
 from airflow_provider_mm7.sending.parse import parse_list, parse_when
 from airflow_provider_mm7.sending.prepare import Prepared, check_recipients, prepare
 from airflow_provider_mm7.sending.result import FailOn, Failure, OnUnknown, SendResult, find_failure
@@ -28,4 +29,5 @@ __all__ = [
     "prepare",
     "send",
     "utc_now",
+    "within_rate",
 ]

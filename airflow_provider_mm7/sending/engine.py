@@ -271,7 +271,8 @@ class Engine:
 
     def _post(self, group: Sequence[Submission], payload: Payload, transaction_id: str) -> Outcome:
         try:
-            return read_outcome(group, self.client.exchange(payload, transaction_id=transaction_id), self.overrides)
+            answer = self.client.exchange(payload, transaction_id=transaction_id)
+            return read_outcome(group, answer, self.overrides, retry_after_s=answer.retry_after_s)
         except MM7Error as exc:
             return failed(group, exc)
         except Exception as exc:

@@ -66,8 +66,17 @@ class Outcome:
     halts: bool = False
 
 
-def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Mapping[int, Verdict]) -> Outcome:
-    """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3)."""
+def read_outcome(
+    group: Sequence[Submission],
+    envelope: Envelope,
+    overrides: Mapping[int, Verdict],
+    *,
+    retry_after_s: float | None = None,
+) -> Outcome:
+    """Settle a group by the MMSC's answer (TS 23.140 clause 8.7.8.3).
+
+    :param retry_after_s: seconds that the MMSC asks to wait before what it refused for now is sent again.
+    """
     message = envelope.message
     name = type(message).__name__
     status = find_status(message)
@@ -83,7 +92,7 @@ def read_outcome(group: Sequence[Submission], envelope: Envelope, overrides: Map
         case Verdict.SPLIT if len(group) > 1:
             return Outcome(split=True)
         case Verdict.RETRY:
-            return replace(_all(group, State.RETRY, status), failure=_not_now(status), passing=True)
+            return replace(_all(group, State.RETRY, status), failure=_not_now(status, retry_after_s), passing=True)
         case Verdict.PERMANENT | Verdict.SPLIT:
             return _all(group, State.REFUSED, status)
 
@@ -128,12 +137,13 @@ def quote(text: str | None) -> str | None:
     return _NUMBER.sub(lambda match: mask(match[0]), line)[:MAX_QUOTED]
 
 
-def _not_now(status: Status) -> RetryableStatusError:
+def _not_now(status: Status, retry_after_s: float | None) -> RetryableStatusError:
     told = quote(status.status_text) or status_text(status.status_code)
     return RetryableStatusError(
         f"the MMSC takes nothing now: status {status.status_code} {told}",
         status_code=status.status_code,
         status_text=told,
+        retry_after_s=retry_after_s,
     )
 
 

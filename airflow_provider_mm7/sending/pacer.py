@@ -107,6 +107,17 @@ class Pacer:
         self._end = first + slots / self._rate_per_s
 
 
+def within_rate(group_size: int, rate_per_s: float | None) -> int:
+    """Return how many messages one request may hold.
+
+    They leave at once: a request with more of them than the rate would break it, however long it waited.
+
+    :param group_size: messages that the MMSC takes in one request.
+    :param rate_per_s: messages a second; None: no bound.
+    """
+    return group_size if rate_per_s is None else max(1, min(group_size, int(rate_per_s)))
+
+
 def moments_per_s(rate_per_s: float, group_size: int) -> float:
     """Return how many moments a second are used.
 

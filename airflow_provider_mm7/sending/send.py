@@ -11,7 +11,7 @@ from airflow_provider_mm7.protocol import Payload, Verdict, number_key
 from airflow_provider_mm7.sending.engine import Compose, Engine, ignore
 from airflow_provider_mm7.sending.halt import never
 from airflow_provider_mm7.sending.owner import is_alive
-from airflow_provider_mm7.sending.pacer import Pace
+from airflow_provider_mm7.sending.pacer import Pace, within_rate
 from airflow_provider_mm7.sending.prepare import Prepared
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
 from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, Settlement, Store, Submission, connection_scope
@@ -108,7 +108,7 @@ def send(
         store=store,
         client=client,
         compose=work.compose,
-        group_size=work.group_size,
+        group_size=within_rate(work.group_size, rate_per_s),
         overrides=overrides or {},
         pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
         opt_out_scope=scope,

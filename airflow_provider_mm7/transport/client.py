@@ -11,10 +11,10 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from airflow_provider_mm7 import __version__, protocol
 from airflow_provider_mm7.exceptions import AnswerMismatch, ConnectionConfigError, OutcomeUnknown
-from airflow_provider_mm7.protocol import Envelope, Imprint, Payload
+from airflow_provider_mm7.protocol import Imprint, Payload
 from airflow_provider_mm7.transport.direct import Direct
 from airflow_provider_mm7.transport.endpoint import Endpoint
-from airflow_provider_mm7.transport.judge import read_answer
+from airflow_provider_mm7.transport.judge import MM7Answer, read_answer
 from airflow_provider_mm7.transport.session import open_session
 from airflow_provider_mm7.transport.translate import not_sent
 from airflow_provider_mm7.transport.wire import Answer, OneGo, Outgoing, read_whole
@@ -38,7 +38,7 @@ class MMSCClient:
         self._session = open_session(endpoint, version=__version__)
         self._direct: Direct | None = None
         #: HTTP status and Content-Type of the last answer that was read, and what the next ones may share with it.
-        self._imprint: tuple[int, str | None, Imprint | None] = (0, None, None)
+        self._imprint: tuple[int, str | None, Imprint[MM7Answer] | None] = (0, None, None)
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ class MMSCClient:
         self._direct = None
         self._session.close()
 
-    def exchange(self, payload: Payload, *, transaction_id: str | None = None) -> Envelope:
+    def exchange(self, payload: Payload, *, transaction_id: str | None = None) -> MM7Answer:
         """POST a message and read the MM7 answer, whatever HTTP status carries it (TS 23.140 clause 8.7.1.2).
 
         :param payload: made by :func:`airflow_provider_mm7.protocol.dump`.
@@ -73,12 +73,13 @@ class MMSCClient:
         # Some MMSCs leave it out, or fold it over lines.
         if transaction_id and envelope.transaction_id and _plain(envelope.transaction_id) != _plain(transaction_id):
             raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
-        self._imprint = answer.status, answer.content_type, Imprint.of(answer.body, envelope)
+        if envelope.retry_after_s is None:
+            self._imprint = answer.status, answer.content_type, Imprint.of(answer.body, envelope)
         return envelope
 
-    def _recognise(self, answer: HttpAnswer, transaction_id: str) -> Envelope | None:
+    def _recognise(self, answer: HttpAnswer, transaction_id: str) -> MM7Answer | None:
         status, content_type, imprint = self._imprint
-        if imprint is None or (answer.status, answer.content_type) != (status, content_type):
+        if imprint is None or answer.retry_after or (answer.status, answer.content_type) != (status, content_type):
             return None
         return imprint.read(answer.body, transaction_id)
 

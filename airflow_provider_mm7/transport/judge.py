@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.exceptions import AccessDenied, NotAnMM7Server, OutcomeUnknown, ProtocolError, ThrottledOrDown
-from airflow_provider_mm7.protocol import Envelope, Response, Verdict
+from airflow_provider_mm7.protocol import Envelope, Fault, Response, Verdict
 
 #: Statuses by which an HTTP server says "later", with nothing accepted. 409 is one MMSC's throttle answer.
 THROTTLE_STATUSES = frozenset({408, 409, 425, 429})
@@ -15,15 +16,28 @@ THROTTLE_STATUSES = frozenset({408, 409, 425, 429})
 GATEWAY_TIMEOUT = 504
 #: The server, or a proxy before it, takes no message of this size.
 CONTENT_TOO_LARGE = 413
+#: What SOAP itself says a Fault comes with (SOAP 1.1 section 6.2; SOAP 1.2 part 2 section 7.5.2.2).
+FAULT_STATUSES = frozenset({400, 500})
 #: Seconds beyond which a Retry-After is not believed.
 MAX_RETRY_AFTER_S = 86_400.0
 
 
-def read_answer(http_status: int, content_type: str | None, body: bytes, retry_after: str | None) -> Envelope:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MM7Answer(Envelope):
+    """An MM7 answer, and what the HTTP around it adds.
+
+    :ivar retry_after_s: seconds that the server asks to wait, whatever its status; None when it asks for nothing.
+    """
+
+    retry_after_s: float | None = None
+
+
+def read_answer(http_status: int, content_type: str | None, body: bytes, retry_after: str | None) -> MM7Answer:
     """Read an answer.
 
     An error status may come with any HTTP status. A success counts with HTTP 2xx only: with another, the server
-    contradicts itself and the outcome is unknown.
+    contradicts itself and the outcome is unknown. A Fault without MM7 status says no more than which side erred: beside
+    it, an HTTP status that says more counts.
 
     :raises ThrottledOrDown: HTTP 408, 409, 425, 429, 5xx without MM7; carries ``retry_after_s``.
     :raises AccessDenied: HTTP 401, 403 without MM7.
@@ -38,11 +52,19 @@ def read_answer(http_status: int, content_type: str | None, body: bytes, retry_a
             raise OutcomeUnknown(f"HTTP {http_status} with an answer that is not MM7 ({type(exc).__name__})") from exc
         raise _http_error(http_status, retry_after) from exc
     message = envelope.message
-    if succeeded or not isinstance(message, Response):
-        return envelope
-    if protocol.verdict(message.status.status_code) in (Verdict.ACCEPTED, Verdict.PARTIAL):
-        raise OutcomeUnknown(f"HTTP {http_status} carries MM7 status {message.status.status_code}")
-    return envelope
+    if not succeeded and isinstance(message, Fault) and http_status not in FAULT_STATUSES:
+        raise _http_error(http_status, retry_after)
+    if not succeeded and isinstance(message, Response):
+        code = message.status.status_code
+        if protocol.verdict(code) in (Verdict.ACCEPTED, Verdict.PARTIAL):
+            raise OutcomeUnknown(f"HTTP {http_status} carries MM7 status {code}")
+    return MM7Answer(
+        message=message,
+        transaction_id=envelope.transaction_id,
+        parts=envelope.parts,
+        dialect=envelope.dialect,
+        retry_after_s=parse_retry_after(retry_after, now=datetime.now(UTC)),
+    )
 
 
 def _http_error(http_status: int, retry_after: str | None) -> Exception:

@@ -216,6 +216,17 @@ def test_errors_below_mm7_keep_their_type(connect: Callable[..., MM7Hook]) -> No
     with scripted(unavailable) as server, pytest.raises(ThrottledOrDown) as caught:
         connect(server.url).submit(SMALL)
     assert caught.value.retry_after_s == 7
+
+    busy = protocol.dump(SubmitRsp(mm7_version="5.3.0", status=Status(status_code=4006)), transaction_id=None).body
+
+    def busy_in_mm7(peer: Exchange) -> None:
+        peer.read()
+        peer.answer("503 Busy", busy, headers={"Retry-After": "7"})
+
+    with scripted(busy_in_mm7) as server, pytest.raises(RetryableStatusError) as told:
+        connect(server.url).submit(SMALL)
+    assert (told.value.status_code, told.value.retry_after_s) == (4006, 7)
+
     with pytest.raises(ConnectFailed):
         connect(f"http://127.0.0.1:{free_port()}/mm7").submit(SMALL)
 

@@ -354,6 +354,18 @@ def test_preview_does_everything_but_the_post(
         assert hidden not in caplog.text
 
 
+def test_preview_and_post_make_the_same_requests(
+    connect: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    everybody = [f"+6421123456{digit}" for digit in range(10)]
+    with mmsc() as centre, caplog.at_level(logging.INFO):
+        connect(centre.url, recipients_per_request=100, rate_per_s=7.5)
+        execute(operator(to=everybody, preview=True), TaskInstance(centre))
+        execute(operator(to=everybody), TaskInstance(centre))
+    assert "in each of 2 requests to 10 recipients" in caplog.text
+    assert sorted(len(received.recipients) for received in centre.received) == [3, 7]
+
+
 def test_large_results_leave_the_messages_out_when_asked(connect: Callable[..., None]) -> None:
     with mmsc() as centre:
         connect(centre.url)

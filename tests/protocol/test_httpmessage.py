@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from airflow_provider_mm7.exceptions import LimitExceeded, ProtocolError
@@ -56,6 +58,32 @@ def test_chunks_are_joined(chunks: bytes, body: bytes) -> None:
 def test_chunks_that_are_cut_off(chunks: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_http(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+
+GZIP_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Encoding: x-gzip\r\n\r\n"
+
+
+@pytest.mark.parametrize("body", [gzip.compress(BODY), BODY], ids=["packed", "unpacked already"])
+def test_a_compressed_body_is_unpacked(body: bytes) -> None:
+    assert read_http(GZIP_HEAD + body) == (BODY, "text/xml")
+
+
+def test_a_compressed_body_in_chunks() -> None:
+    packed = gzip.compress(BODY)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert read_http(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)) == (BODY, None)
+
+
+@pytest.mark.parametrize("body", [gzip.compress(BODY)[:-9], gzip.compress(BODY)[:10] + b"\xff" * 20])
+def test_a_compressed_body_that_is_damaged(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="compressed"):
+        read_http(GZIP_HEAD + body)
+
+
+def test_a_compressed_body_is_bounded() -> None:
+    with pytest.raises(LimitExceeded, match="body_bytes"):
+        read_http(GZIP_HEAD + gzip.compress(b" " * 1001), limits=Limits(body_bytes=1000))
+    assert len(read_http(GZIP_HEAD + gzip.compress(b" " * 1000), limits=Limits(body_bytes=1000))[0]) == 1000
 
 
 def test_chunks_are_bounded() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mm7.exceptions import ProtocolError
-from airflow_provider_mm7.protocol import Imprint, Part, Status, SubmitRsp, dump, encode_content, load
+from airflow_provider_mm7.protocol import Envelope, Imprint, Part, Status, SubmitRsp, dump, encode_content, load
 
 TYPE = 'text/xml; charset="utf-8"'
 SUCCESS = Status(status_code=1000, status_text="Success")
@@ -20,7 +20,7 @@ def answer(transaction_id: str = "t-1", message_id: str | None = "m-1", *, statu
     return dump(message, transaction_id=transaction_id).body
 
 
-def imprint(body: bytes) -> Imprint | None:
+def imprint(body: bytes) -> Imprint[Envelope] | None:
     return Imprint.of(body, load(body, TYPE))
 
 

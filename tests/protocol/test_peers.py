@@ -262,6 +262,8 @@ NUMBER = "<Number>+4917</Number>"
         f"<Recipients>{NUMBER}</Recipients>",
         f"<Recipients><To>{NUMBER}</To></Recipients>",
         f"<Recipients><Number>1</Number></Recipients><Recipient>{NUMBER}</Recipient>",
+        "<Recipients><To>+4917</To></Recipients>",
+        "<Recipient>\n<To> +4917 </To>\n</Recipient>",
         "<Recipient>+4917</Recipient>",
         "<Recipient>\n +4917 \n</Recipient>",
         "<Recipient><Number> +4917\n</Number></Recipient>",
@@ -463,6 +465,16 @@ def test_multiparts(content_type: str | None, text: str, newline: str) -> None:
     assert [part.body for part in envelope.parts] == [b"science"]
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+def test_the_root_is_found_in_any_encoding(codec: str, newline: bytes) -> None:
+    smil, root = b"<smil/>", soap(XML).encode(codec)
+    pieces = (b"--b", b"", smil, b"--b", b"", root, b"--b--")
+    envelope = load(newline.join(pieces), "multipart/related; boundary=b")
+    assert envelope.message == EXPECTED
+    assert [part.body for part in envelope.parts] == [smil]
+
+
 @pytest.mark.parametrize("headers", ["", "Content-Type: text/xml\n"])
 def test_a_root_with_a_prefix_is_no_header(headers: str) -> None:
     body = f"--b\n{headers}{soap(XML)}\n--b\n\nscience\n--b--"
@@ -512,6 +524,9 @@ def entity(headers: str, body: bytes) -> Part:
         ("Content-Transfer-Encoding: unknown", b"abc", b"abc"),
         ("Content-Transfer-Encoding: quoted-printable", b"a=3Db=\r\nc =20\r\n", b"a=bc  \r\n"),
         ("Content-Transfer-Encoding: Base64 ; x", b"QUJD\r\nREU=\r\n", b"ABCDE"),
+        ('Content-Transfer-Encoding: "base64"', b"QUJD", b"ABC"),
+        ("Content-Transfer-Encoding: BASE64 (MIME)", b"QUJD", b"ABC"),
+        ("Content-Transfer-Encoding: (none)", b"QUJD", b"QUJD"),
         ("Content-Transfer-Encoding: base64", b"QUJDREU", b"ABCDE"),
         ("Content-Transfer-Encoding: base64", b"QUI=\r\nQ0Q=", b"ABCD"),
         ("Content-Transfer-Encoding: base64", b"QU\xffJD\n...\n", b"ABC"),
@@ -520,6 +535,17 @@ def entity(headers: str, body: bytes) -> Part:
 )
 def test_transfer_encodings(headers: str, body: bytes, expected: bytes) -> None:
     assert entity(headers, body).body == expected
+
+
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("end", [b"", b"\r", b"\n", b"\r\n", b"\r\r", b"\n\r", b"\n\n"])
+def test_media_keep_their_last_bytes_whatever_breaks_the_lines(end: bytes, newline: bytes) -> None:
+    """Only the line break before a delimiter belongs to it (RFC 2046 section 5.1.1), in whichever way it is written."""
+    picture = b"GIF89a\0" + end
+    headers = (b"", XML.encode()), (b"Content-Type: image/gif", picture), (b"Content-Type: image/gif", picture)
+    pieces = [b"--b" + newline + (head and head + newline) + newline + body + newline for head, body in headers]
+    envelope = load(b"".join(pieces) + b"--b--" + newline, "multipart/related; boundary=b")
+    assert [part.body for part in envelope.parts] == [picture, picture]
 
 
 @pytest.mark.parametrize("body", [b"QUJDR", b"Q===", b"Q" * 5 + b"="])

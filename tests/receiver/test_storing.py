@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from lxml import etree
 
+from airflow_provider_mm7.receiver import ReceiverConfig
 from airflow_provider_mm7.store.types import ReportKind
 from tests.receiver import callbacks
 from tests.receiver.conftest import Rig
@@ -298,6 +300,26 @@ async def test_while_the_store_is_down_nothing_is_acknowledged(rig: Rig, kind: s
     rig.store_comes_back()
     assert (await post(rig, body, content_type, app)).status_code == 200
     assert len(rig.store.reports()) + len(rig.store.inbound()) + len(rig.store.aside()) == 1
+
+
+async def test_a_store_that_hangs_is_not_waited_for_and_what_it_commits_late_is_a_duplicate(rig: Rig) -> None:
+    """One carrier gives a callback 10 s; SQLite waits for a lock of another process for 30."""
+    assert rig.store.reports() == []
+    rig.config = ReceiverConfig(commit_timeout_s=0.05)
+    hasty = rig.app()
+    other = sqlite3.connect(rig.url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        answer = await post(rig, callbacks.report(), app=hasty)
+    finally:
+        other.close()
+    assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+
+    await asyncio.to_thread(hasty.state.receiver.close)
+    assert len(rig.store.reports()) == 1
+    rig.config = ReceiverConfig()
+    assert (await post(rig, callbacks.report())).status_code == 200
+    assert len(rig.store.reports()) == 1
 
 
 async def test_media_that_cannot_be_stored_are_not_acknowledged(rig: Rig) -> None:

@@ -178,3 +178,13 @@ async def test_a_loop_that_has_gone_away_harms_nobody(writer: GroupWriter[int, i
     tasks = await put(writer, 2)
     disk.go.set()
     assert await results(tasks) == [20]
+
+
+async def test_who_waits_too_long_is_told_and_committed_all_the_same(disk: Disk) -> None:
+    writer = GroupWriter(disk.commit, patience_s=0.01)
+    disk.go.clear()
+    with pytest.raises(StoreUnavailable, match="no commit within"):
+        await writer.put(1)
+    disk.go.set()
+    await asyncio.to_thread(writer.close)
+    assert disk.groups == [[1]]

@@ -60,8 +60,10 @@ def test_status(sandbox: RunningSandbox, scenario: Scenario) -> None:
     assert field(answer, "TransactionID") == "tx-1"
     record = the_message(sandbox, scenario)
     assert record["accepted"] is (scenario.status_code // 1000 == 1)
-    told = None if scenario.behaviour is Behaviour.NO_MESSAGE_ID else record["message_id"]
-    assert field(answer, "MessageID") == told
+    forgotten = scenario.behaviour is Behaviour.NO_MESSAGE_ID
+    assert field(answer, "MessageID") == (None if forgotten else record["message_id"])
+    # The schema asks for the element in refusals too.
+    assert (b"<MessageID>" in answer.content) is not forgotten
     assert (record["message_id"] is not None) is record["accepted"]
     assert field(answer, "Details") == (scenario.example if scenario.status_code == 1100 else None)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mm7.protocol import Message, dump
 from airflow_provider_mm7.sending import FailOn, OnUnknown, find_failure, patience
 from airflow_provider_mm7.sending.patience import Patience
 from airflow_provider_mm7.store import Store
@@ -27,6 +28,18 @@ PATIENCE = Patience(tries=TRIES, first_pause_s=0.01, longest_pause_s=0.02)
 
 def http(line: str, body: bytes = b"", **headers: str) -> Callable[[Received], Answer]:
     return lambda received: (line, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def beside(retry_after: str, answer: Callable[[Received], Answer], line: str) -> Callable[[Received], Answer]:
+    """The same MM7 answer, in an HTTP answer with Retry-After."""
+
+    def with_header(received: Received) -> Answer:
+        message = answer(received)
+        assert isinstance(message, Message)
+        body = dump(message, transaction_id=received.transaction_id).body
+        return line, body, {"Retry-After": retry_after}
+
+    return with_header
 
 
 def does(act: Callable[[Exchange], None]) -> Callable[[Received], Answer]:
@@ -94,6 +107,15 @@ FAULTS = {
     "404": Fault(answer=http("404 No"), told="HTTP 404", **CLOSED),
     "3000": Fault(answer=status(3000), code=3000, told="3000", **RETRY),
     "4000": Fault(answer=status(4000), code=4000, told="4000", **RETRY),
+    "3000, Retry-After: 1": Fault(
+        answer=beside("1", status(3000), "200 OK"), code=3000, told="3000", lasting_s=1, **RETRY
+    ),
+    "4006 with 503, Retry-After: 3600": Fault(
+        answer=beside("3600", status(4006), "503 No"),
+        code=4006,
+        told="4006.* asks to wait 3600 s",
+        **RETRY | {"posts": 1},
+    ),
     "4006": Fault(answer=status(4006), code=4006, told="4006", **RETRY),
     "reset before the body": Fault(cut=TRIES, text="x" * (1 << 24), told="lost before the request was whole", **RETRY),
     "reset after the body": Fault(answer=does(Exchange.reset), then="unknown", **UNKNOWN),

@@ -16,7 +16,16 @@ import pytest
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.sending import FailOn, OnUnknown, find_failure
 from airflow_provider_mm7.sending.halt import Halt, never
-from airflow_provider_mm7.sending.pacer import AHEAD_S, HEADROOM, LATE_S, SLICE_S, Pace, Pacer, moments_per_s
+from airflow_provider_mm7.sending.pacer import (
+    AHEAD_S,
+    HEADROOM,
+    LATE_S,
+    SLICE_S,
+    Pace,
+    Pacer,
+    moments_per_s,
+    within_rate,
+)
 from airflow_provider_mm7.store import Store, open_store
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sending import numbers, run, states
@@ -144,6 +153,12 @@ class TestWhatTakesMoments:
         assert time.monotonic() - started >= 8 / RATE
         assert states(result) == {"accepted": 12}
 
+    def test_no_request_holds_more_recipients_than_a_second_may(self, store: Store) -> None:
+        with mmsc() as centre:
+            result = run(store, centre.url, numbers(12), per_request=100, rate_per_s=7.5)
+        assert states(result) == {"accepted": 12}
+        assert sorted(len(received.recipients) for received in centre.received) == [5, 7]
+
     def test_each_part_of_a_group_that_is_split(self, store: Store) -> None:
         def singles_only(received: Received) -> Answer:
             return accept(received) if len(received.recipients) == 1 else status(3003)(received)
@@ -261,6 +276,14 @@ def test_moments_are_not_taken_far_ahead(store: Store, taken: list[int]) -> None
 )
 def test_a_second_holds_whole_requests(rate_per_s: float, group_size: int, used: float) -> None:
     assert moments_per_s(rate_per_s, group_size) == pytest.approx(used * (1 - HEADROOM))
+
+
+@pytest.mark.parametrize(
+    ("group_size", "rate_per_s", "held"),
+    [(1, 50, 1), (4, 50, 4), (50, 50, 50), (51, 50, 50), (100, 2.9, 2), (100, 0.5, 1), (1, 0.5, 1), (100, None, 100)],
+)
+def test_a_request_holds_no_more_than_a_second(group_size: int, rate_per_s: float | None, held: int) -> None:
+    assert within_rate(group_size, rate_per_s) == held
 
 
 def test_lateness_and_headroom_go_together() -> None:

@@ -30,7 +30,7 @@ from airflow_provider_mm7.exceptions import (
     ThrottledOrDown,
     TlsFailed,
 )
-from airflow_provider_mm7.protocol import Payload, Status, SubmitRsp, dump
+from airflow_provider_mm7.protocol import Fault, Payload, Status, SubmitRsp, dump
 from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, wire
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
 from airflow_provider_mm7.transport.wire import MAX_ANSWER_BYTES
@@ -462,6 +462,54 @@ def test_http_errors_are_told_apart(status: str, error: type[MM7Error], retry_af
     assert caught.value.http_status == int(status[:3])  # type: ignore[attr-defined]
     assert getattr(caught.value, "retry_after_s", None) == retry_after
     assert type(pickle.loads(pickle.dumps(caught.value))) is error
+
+
+@pytest.mark.parametrize("line", ["200 OK", "500 No", "503 No"])
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), (None, None), ("soon", None)])
+def test_retry_after_beside_an_mm7_answer(line: str, value: str | None, seconds: float | None) -> None:
+    headers = {} if value is None else {"Retry-After": value}
+    script = answering(line, accepted(code=4006), **headers)
+    with scripted(script) as server, client(server.url) as mmsc:
+        assert mmsc.exchange(SMALL).retry_after_s == seconds
+
+
+def test_retry_after_is_that_of_each_answer_however_alike_the_answers_are() -> None:
+    asked = iter(["7", None, "3", None, "5"])
+
+    def script(peer: Exchange) -> None:
+        for value in asked:
+            peer.read()
+            peer.answer(body=accepted(code=4006), headers={} if value is None else {"Retry-After": value})
+
+    with scripted(script) as server, client(server.url) as mmsc:
+        answers = [mmsc.exchange(SMALL, transaction_id="t1") for _ in range(5)]
+    assert [answer.retry_after_s for answer in answers] == [7, None, 3, None, 5]
+
+
+@pytest.mark.parametrize("side", ["Client", "Server"])
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("401 No", AccessDenied),
+        ("403 No", AccessDenied),
+        ("404 No", NotAnMM7Server),
+        ("409 No", ThrottledOrDown),
+        ("429 No", ThrottledOrDown),
+        ("503 No", ThrottledOrDown),
+        ("504 No", OutcomeUnknown),
+    ],
+)
+def test_beside_a_bare_fault_an_http_status_that_says_more_counts(line: str, error: type[MM7Error], side: str) -> None:
+    body = dump(Fault(fault_code=side, fault_string="no"), transaction_id="t1").body
+    with scripted(answering(line, body)) as server, client(server.url) as mmsc, pytest.raises(error):
+        mmsc.exchange(SMALL)
+
+
+@pytest.mark.parametrize("line", ["200 OK", "400 No", "500 No"])
+def test_a_bare_fault_counts_where_soap_puts_it(line: str) -> None:
+    body = dump(Fault(fault_code="Client", fault_string="no"), transaction_id="t1").body
+    with scripted(answering(line, body)) as server, client(server.url) as mmsc:
+        assert isinstance(mmsc.exchange(SMALL).message, Fault)
 
 
 def test_an_error_status_is_read_at_any_http_status() -> None:
