@@ -321,7 +321,8 @@ def _change_contents(
     ]
     if changed:
         # The state once more: somebody may have begun to send one of them.
-        chosen = submission.c.id == sa.bindparam("key"), submission.c.state.in_(unsent)
+        still = sa.or_(*(submission.c.state == state for state in unsent))
+        chosen = submission.c.id == sa.bindparam("key"), still
         connection.execute(sa.update(submission).where(*chosen).values(content_no=sa.bindparam("number")), changed)
 
 
