@@ -32,12 +32,12 @@ def store_url() -> str:
 
 def inbound_media_uri() -> str:
     """Return ``[mm7] inbound_media_uri``, the folder for media from handsets, without a final slash."""
-    return _text("inbound_media_uri", DEFAULT_INBOUND_MEDIA_URI).rstrip("/")
+    return _folder(_text("inbound_media_uri", DEFAULT_INBOUND_MEDIA_URI))
 
 
 def sent_media_uri() -> str | None:
     """Return ``[mm7] sent_media_uri``, the folder for copies of sent media, without a final slash; None: not kept."""
-    value = _given("sent_media_uri", DEFAULT_SENT_MEDIA_URI).rstrip("/")
+    value = _folder(_given("sent_media_uri", DEFAULT_SENT_MEDIA_URI))
     return None if value.lower() in ("", "none") else value
 
 
@@ -70,6 +70,12 @@ def _given(option: str, default: str) -> str:
 
 def _at_home(value: str) -> str:
     return value.replace("{AIRFLOW_HOME}", str(airflow_home()))
+
+
+def _folder(uri: str) -> str:
+    # The slashes of a scheme stay: without them it would be a path.
+    scheme, separator, path = uri.rpartition("://")
+    return scheme + separator + path.rstrip("/")
 
 
 def _positive(option: str, default: int) -> int:

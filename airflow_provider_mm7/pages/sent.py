@@ -102,13 +102,13 @@ def _parts(ask: Ask, batch: Batch, found: SentContent) -> tuple[list[Part], str 
                                                                "parts", index))
         for index, part in enumerate(found.content.parts)
     ]  # fmt: skip
-    for index, part in enumerate(shown):
-        if part.is_smil:
-            if part.text is not None:
-                return shown, part.text
+    for index, (part, recorded) in enumerate(zip(shown, found.content.parts, strict=True)):
+        if part.is_smil and recorded.text is None and recorded.media is None:
             made = _present([one for one in shown if not one.is_smil])
             shown[index : index + 1] = [] if made is None else [made]
             return shown, None if made is None else made.text
+        if part.is_smil:
+            return shown, part.text
     return shown, None
 
 
@@ -117,8 +117,8 @@ def _shown(part: SentPart, media: Mapping[str, SentMedia], names: UniqueNames, i
     if part.size is None and part.media is not None:
         # Of what rows name, nothing but where it is was known when they were planned.
         if medium is None:
-            unread = name_of(part.media)
-            return Part(index=index, content_type="unknown type", name=unread, names=(), size=0, note=_UNREAD)
+            kind = part.content_type or "unknown type"
+            return Part(index=index, content_type=kind, name=name_of(part.media), names=(), size=0, note=_UNREAD)
         part = SentPart(content_type=medium.content_type, size=medium.size, text=medium.text, media=medium.key,
                         name=names.claim(medium.name))  # fmt: skip
     name, size = part.name or f"part {index + 1}", part.size or 0

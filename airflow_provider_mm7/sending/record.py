@@ -67,7 +67,7 @@ def contents_of_rows(draft: Draft, profile: Profile, rows: Iterable[RowContent])
     if draft.smil == "auto":
         smil = (SentPart(content_type=SMIL_TYPE),)
     elif draft.smil != "none":
-        smil = (SentPart(media=SMIL_KEY),)
+        smil = (SentPart(content_type=SMIL_TYPE, media=SMIL_KEY),)
     for row in rows:
         texts = [_text(text, number) for number, text in enumerate(filter(str.strip, row.text))]
         media = [SentPart(media=uri) for uri in row.media]
