@@ -84,14 +84,15 @@ def part(ask: Ask) -> Response:
     found = ask.store.content(batch.batch_id, number) if number < 2**31 else None
     if found is None or index >= len(found.content.parts):
         raise NotFound
-    medium = _medium(found.content.parts[index], found.media)
+    wanted = found.content.parts[index]
+    medium = _medium(wanted, found.media)
     if medium is None or medium.uri is None:
         return missing(_NO_COPY)
     try:
         body = read(ask.media, medium.uri, size=medium.size, sha256=medium.sha256)
     except Gone as exc:
         return missing(str(exc))
-    return serve(body, medium.content_type, name=medium.name)
+    return serve(body, wanted.content_type or medium.content_type, name=wanted.name or medium.name)
 
 
 def _parts(ask: Ask, batch: Batch, found: SentContent) -> tuple[list[Part], str | None]:
