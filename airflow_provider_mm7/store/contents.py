@@ -214,21 +214,23 @@ def _has_messages(connection: sa.Connection, batch_id: str) -> bool:
 
 def _values(batch_id: str, one: NewContent) -> dict[str, Any]:
     subject = clean_or_none(one.subject)
-    options = {name: clean(value) if isinstance(value, str) else value for name, value in one.options.items()}
+    options = {name: clean(value) if isinstance(value, str) else value for name, value in sorted(one.options.items())}
     parts = [_dump(part) for part in one.parts]
-    text = json.dumps([subject, options, parts], sort_keys=True)
+    text = json.dumps([subject, options, parts])
     digest = sha256(text.encode()).hexdigest()[:_DIGITS]
     return {"batch_id": batch_id, "digest": digest, "subject": subject, "options": options, "parts": parts}
 
 
 def _dump(part: SentPart) -> dict[str, Any]:
     """Make JSON of a part: what is not None."""
-    values = {name: getattr(part, name) for name in _PART_FIELDS}
+    values: dict[str, Any] = {}
+    for name in _PART_FIELDS:
+        value = getattr(part, name)
+        if value is not None:
+            values[name] = clean(value) if isinstance(value, str) else value
     if part.media is not None:
         values["media"] = identifier(part.media)
-    return {
-        name: clean(value) if isinstance(value, str) else value for name, value in values.items() if value is not None
-    }
+    return values
 
 
 _PART_FIELDS: Final = tuple(one.name for one in fields(SentPart))
