@@ -182,6 +182,14 @@ _CONFIG: dict[str, Any] = {
                 "example": "s3://news/inbound",
                 "default": "file://{AIRFLOW_HOME}/mm7/inbound",
             },
+            "sent_media_uri": {
+                "description": "Folder for copies of the media that are sent, which the MMS page shows; in production "
+                "one in an object store. Empty or ``none``: no copies are kept.",
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "s3://news/sent",
+                "default": "file://{AIRFLOW_HOME}/mm7/sent",
+            },
             "max_callback_bytes": {
                 "description": "Bytes of a callback; a larger one is answered 413.",
                 "version_added": "0.1.0",

@@ -12,7 +12,13 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from airflow_provider_mm7.store import NewInbound, open_store
+from airflow_provider_mm7.media import FolderSink, LocalFiles
+from airflow_provider_mm7.protocol import Address, AddressKind, SenderIdentification
+from airflow_provider_mm7.sending import Draft, Profile, prepare
+from airflow_provider_mm7.sending.keeping import Keeper, keeping
+from airflow_provider_mm7.sending.send import work_of
+from airflow_provider_mm7.store import NewInbound, Origin, Store, open_store
+from tests.store.make import claim, report, settled
 from tests.support.airflow_env import AirflowDeployment
 from tests.support.chromium import launched
 from tests.support.page_server import keep
@@ -32,6 +38,7 @@ def main() -> None:
         overview(browser, url)
         batch(browser, url)
         handset(browser, url)
+        message(browser, url)
 
 
 @contextmanager
@@ -54,7 +61,36 @@ def airflow(home: Path) -> Iterator[str]:
                         text="What a picture! Saw it last night, too.", parts=keep(home / "inbound", parts))]
         )  # fmt: skip
         store.close()
+        send_news(f"sqlite:///{deployment.home}/mm7.db", home)
         yield deployment.url
+
+
+def send_news(store_url: str, home: Path) -> None:
+    """One message to a few people, recorded and kept as a sending does it; its reports take their time."""
+    now = datetime.now(UTC) - timedelta(minutes=12)
+    store = Store(store_url, clock=lambda: now)
+    draft = Draft(
+        to=tuple(f"+120255501{n:02}" for n in range(1, 6)),
+        subject="Saturn tonight",
+        text=("The rings are wide open: look south-east after nine.",),
+        media=(str(ROOT / "example_dags" / "media" / "saturn.gif"),),
+        priority="High",
+        expiry=timedelta(days=2),
+    )
+    sender = SenderIdentification(vasp_id="news", sender_address=Address(value="5555", kind=AddressKind.SHORT_CODE))
+    prepared = prepare(draft, Profile(sender=sender), LocalFiles(), now=now)
+    origin = Origin(dag_id="mms_campaign", run_id="manual__evening", task_id="send", map_index=-1)
+    batch = store.open_batch("mms_campaign/manual__evening/send", conn_id="mm7_default", origin=origin)
+    work, keeper = work_of(prepared), Keeper(FolderSink(home / "sent"))
+    numbers = store.record_contents(batch.batch_id, work.contents)
+    store.plan(batch.batch_id, work.submissions, contents=numbers)
+    with keeping(keeper, store, batch.batch_id, work.media):
+        items = claim(store, batch)
+        store.settle(batch.batch_id, settled(items))
+    for status, after in (("Deferred", 2), ("Retrieved", 7)):
+        now += timedelta(minutes=after)
+        store.add_reports([report(f"m-{one.recipient}", status, date=now, recipient=one.recipient) for one in items])
+    store.close()
 
 
 def overview(browser: Browser, url: str) -> None:
@@ -75,6 +111,12 @@ def handset(browser: Browser, url: str) -> None:
     page = opened(browser, f"{url}/mm7/ui/inbound/1", width=1000, height=620)
     page.locator(".slide img").evaluate("image => image.decode()")
     save(page, "page-inbound")
+
+
+def message(browser: Browser, url: str) -> None:
+    page = opened(browser, f"{url}/mm7/ui/find?q=m-%2B12025550101", width=1000, height=940)
+    page.locator(".slide img").evaluate("image => image.decode()")
+    save(page, "page-message")
 
 
 def opened(browser: Browser, url: str, *, scheme: str = "light", width: int = 1280, height: int = 860) -> Page:

@@ -27,6 +27,7 @@ from airflow_provider_mm7.sending.recipients.results import read_ledger, results
 from airflow_provider_mm7.sending.recipients.source import FIELD, Chunk, HashingStream
 from airflow_provider_mm7.sending.recipients.spool import Rejection, Spool
 from airflow_provider_mm7.sending.recipients.templates import Renderer, Templates, compile_templates
+from airflow_provider_mm7.sending.record import contents_of_rows
 from airflow_provider_mm7.sending.send import read_result
 from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, State, batch_id_of
 
@@ -240,12 +241,14 @@ class Mailing:
         :raises InputError: no message can be made of what the order gives.
         :raises StoreError: the ledger cannot be used; nothing more was sent.
         """
+        keeper = self._courier.keeper()
         composer = Composer(
             draft=self._order.draft,
             profile=self._profile,
             source=open_media_source(s3=self._s3, max_bytes=_SOURCE_BYTES),
             rows=self._spool,
             now=utc_now(),
+            read=lambda part, key: keeper.take(part, key=key),
         )
         composer.check(self._renderer.shared_media, self._spool.contents(_TRIED))
         progress = Progress(tell=lambda text: log.info("%s", text))
@@ -262,8 +265,12 @@ class Mailing:
 
         return self._courier.send(
             Work(
-                submissions=(NewSubmission(recipient=row.number) for row in self._spool.rows()),
+                # The spool numbers contents from 1 on.
+                submissions=(
+                    NewSubmission(recipient=row.number, content=row.content - 1) for row in self._spool.rows()
+                ),
                 compose=composer.compose,
+                contents=contents_of_rows(self._order.draft, self._profile, self._spool.all_contents()),
                 group_size=self._profile.recipients_per_request if self._renderer.same_for_all else 1,
                 wanted=wanted,
             ),
@@ -274,6 +281,7 @@ class Mailing:
             on_batch=begin,
             settled=progress.settled,
             stopped=stopped,
+            keeper=keeper,
         )
 
     # -- afterwards ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mm7.exceptions import ConnectionConfigError
@@ -12,7 +11,7 @@ from airflow_provider_mm7.hooks.confirmations import Confirmer
 from airflow_provider_mm7.hooks.connection import CONN_TYPE, CallbackSettings, ConnectionLike
 from airflow_provider_mm7.hooks.fields import Fields, read_extra
 from airflow_provider_mm7.hooks.opt_outs import OptOutSettings, read_words
-from airflow_provider_mm7.media import FolderSink, MediaSink, scheme_of
+from airflow_provider_mm7.hooks.sinks import media_sink
 from airflow_provider_mm7.protocol.keywords import START_KEYWORDS, STOP_KEYWORDS, Keywords
 from airflow_provider_mm7.receiver import CallbackCredentials, ConsentRules, ReceiverConfig, Scope, create_app
 from airflow_provider_mm7.store import Store, open_store
@@ -107,19 +106,6 @@ def find_connection(conn_id: str) -> Any | None:
     return None
 
 
-def inbound_sink(uri: str) -> MediaSink:
-    """Return where inbound media go.
-
-    :param uri: ``[mm7] inbound_media_uri``: ``file://...`` or an object store's.
-    """
-    if scheme_of(uri) == "file":
-        return FolderSink(Path(uri.removeprefix("file://")))
-    # boto3 and the providers take seconds and memory that an API server with a local folder need not spend.
-    from airflow_provider_mm7.hooks.media import ObjectStorageSink
-
-    return ObjectStorageSink(uri)
-
-
 def open_airflow_store() -> Store:
     """Open the store that ``[mm7] sql_alchemy_conn`` names."""
     return open_store(config.store_url())
@@ -134,7 +120,7 @@ def create_receiver(*, prefix: str = "") -> Starlette:
     return create_app(
         credentials=AirflowCredentials(),
         store=open_airflow_store,
-        sink=inbound_sink(config.inbound_media_uri()),
+        sink=media_sink(config.inbound_media_uri()),
         config=ReceiverConfig(
             max_body_bytes=config.max_callback_bytes(), max_concurrent=config.max_concurrent_callbacks()
         ),

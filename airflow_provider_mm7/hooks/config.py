@@ -17,6 +17,8 @@ SECTION = "mm7"
 DEFAULT_STORE_URL = "sqlite:///{AIRFLOW_HOME}/mm7.db"
 #: Where pictures from handsets are kept; an object store in production.
 DEFAULT_INBOUND_MEDIA_URI = "file://{AIRFLOW_HOME}/mm7/inbound"
+#: Where copies of the media that are sent are kept, for people to look at.
+DEFAULT_SENT_MEDIA_URI = "file://{AIRFLOW_HOME}/mm7/sent"
 #: Bytes of a callback: carriers allow messages of about 1 MB, base64 adds a third, a few handsets send several parts.
 DEFAULT_MAX_CALLBACK_BYTES = 10 * 1024 * 1024
 #: Callbacks worked on at one time; more are asked to come again. Each holds its body in memory.
@@ -30,7 +32,13 @@ def store_url() -> str:
 
 def inbound_media_uri() -> str:
     """Return ``[mm7] inbound_media_uri``, the folder for media from handsets, without a final slash."""
-    return _text("inbound_media_uri", DEFAULT_INBOUND_MEDIA_URI).rstrip("/")
+    return _folder(_text("inbound_media_uri", DEFAULT_INBOUND_MEDIA_URI))
+
+
+def sent_media_uri() -> str | None:
+    """Return ``[mm7] sent_media_uri``, the folder for copies of sent media, without a final slash; None: not kept."""
+    value = _folder(_given("sent_media_uri", DEFAULT_SENT_MEDIA_URI))
+    return None if value.lower() in ("", "none") else value
 
 
 def max_callback_bytes() -> int:
@@ -49,12 +57,25 @@ def airflow_home() -> Path:
 
 
 def _text(option: str, default: str) -> str:
+    return _given(option, default) or _at_home(default)
+
+
+def _given(option: str, default: str) -> str:
     # Airflow is imported here and not above, so that describing the options costs nothing.
     from airflow.providers.common.compat.sdk import conf
 
     # The fallback holds where the package is on the path but not installed, so that no metadata gives a default.
-    value = str(conf.get(SECTION, option, fallback=default) or default).strip() or default
+    return _at_home(str(conf.get(SECTION, option, fallback=default) or "").strip())
+
+
+def _at_home(value: str) -> str:
     return value.replace("{AIRFLOW_HOME}", str(airflow_home()))
+
+
+def _folder(uri: str) -> str:
+    # The slashes of a scheme stay: without them it would be a path.
+    scheme, separator, path = uri.rpartition("://")
+    return scheme + separator + path.rstrip("/")
 
 
 def _positive(option: str, default: int) -> int:

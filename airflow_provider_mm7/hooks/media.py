@@ -133,7 +133,7 @@ class ObjectStorageSource:
 
 
 class ObjectStorageSink:
-    """Keeps inbound media below a prefix of an object store.
+    """Keeps media below a prefix of an object store.
 
     :param base_uri: ``s3://bucket/prefix``, or any URI of ObjectStoragePath.
     :param aws_conn_id: Airflow connection for S3.
@@ -144,7 +144,7 @@ class ObjectStorageSink:
         self, base_uri: str, *, aws_conn_id: str | None = DEFAULT_AWS_CONN_ID, conn_id: str | None = None
     ) -> None:
         if not base_uri.partition("://")[2].strip("/"):
-            raise InputError("inbound_media_uri", f"{base_uri!r} names no bucket", "Write s3://bucket/prefix")
+            raise InputError("media_uri", f"{base_uri!r} names no bucket", "Write s3://bucket/prefix")
         self._base_uri = base_uri.rstrip("/")
         self._conn_id = conn_id
         self._s3 = S3HookSource(aws_conn_id) if scheme_of(base_uri) == "s3" else None
@@ -159,9 +159,7 @@ class ObjectStorageSink:
             else:
                 ObjectStoragePath(uri, conn_id=self._conn_id).write_bytes(body)
         except Exception as exc:  # every store has an exception tree of its own
-            raise StoreUnavailable(
-                f"inbound media cannot be written to {self._base_uri}: {type(exc).__name__}"
-            ) from exc
+            raise StoreUnavailable(f"media cannot be written to {self._base_uri}: {type(exc).__name__}") from exc
         return uri
 
 

@@ -12,6 +12,7 @@ from airflow_provider_mm7.hooks.connection import ConnectionSettings
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.media import open_media_source
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
+from airflow_provider_mm7.hooks.sinks import sent_sink
 from airflow_provider_mm7.protocol import AddressKind, mask
 from airflow_provider_mm7.sending import (
     Draft,
@@ -25,6 +26,7 @@ from airflow_provider_mm7.sending import (
     utc_now,
     within_rate,
 )
+from airflow_provider_mm7.sending.keeping import Keeper
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES
 from airflow_provider_mm7.store import Origin, Settlement
 
@@ -83,10 +85,12 @@ class Courier:
         settled: Callable[[Sequence[Settlement]], None] | None = None,
         stopped: Callable[[], bool] | None = None,
         honour_opt_outs: bool = True,
+        keeper: Keeper | None = None,
     ) -> SendResult:
         """Send to each recipient at most once under this key.
 
-        Parameters are those of :func:`airflow_provider_mm7.sending.send`.
+        Parameters are those of :func:`airflow_provider_mm7.sending.send`; without a keeper, the configuration says
+        what is kept.
 
         :raises StoreError: the ledger cannot be used; nothing more was sent.
         """
@@ -108,6 +112,7 @@ class Courier:
                 on_batch=on_batch,
                 settled=settled,
                 stopped=stopped,
+                keeper=keeper or self.keeper(),
             )
         counts = result.summary
         log.info(
@@ -116,6 +121,10 @@ class Courier:
             *(counts.planned, counts.total),
         )
         return result
+
+    def keeper(self) -> Keeper:
+        """Return what keeps copies of media where ``[mm7] sent_media_uri`` says."""
+        return Keeper(sent_sink())
 
     def hook(self) -> MM7Hook:
         """Return the hook of the connection."""

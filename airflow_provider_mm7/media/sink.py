@@ -1,4 +1,4 @@
-"""Where inbound media go: the interface, and a local folder."""
+"""Where media are kept: the interface, and a local folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,199}/){0,4}[A-Za-z0-9_][A-Z
 
 
 class MediaSink(Protocol):
-    """Something that keeps inbound media."""
+    """Something that keeps media."""
 
     def store(self, name: str, body: bytes, content_type: str) -> str:
         """Keep an object; when this returns, it is durable. The same name again replaces it.
@@ -65,7 +65,7 @@ class FolderSink:
             for folder in (*self._below(target), self._folder):
                 _sync_folder(folder)
         except OSError as exc:
-            raise StoreUnavailable(f"inbound media cannot be written to {self._folder}: {exc.strerror}") from exc
+            raise StoreUnavailable(f"media cannot be written to {self._folder}: {exc.strerror}") from exc
         return target.as_uri()
 
     def _below(self, target: Path) -> list[Path]:

@@ -24,7 +24,7 @@ class Viewer(Protocol):
         ...
 
     def sees_numbers(self, *, dag_id: str | None, conn_id: str) -> bool:
-        """Tell whether whole phone numbers may be shown.
+        """Tell whether whole phone numbers may be shown, and of what was sent the content.
 
         :param dag_id: the DAG that sent; None for messages that no DAG sent, or that came in.
         :param conn_id: the connection they went over.

@@ -22,7 +22,7 @@ from airflow_provider_mm7.pages.render import ICONS, SAFE_HEADERS, STYLE, Place,
 
 if TYPE_CHECKING:
     from airflow_provider_mm7.media import MediaSource
-    from airflow_provider_mm7.store import Store
+    from airflow_provider_mm7.store import Batch, Store
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,31 @@ class Ask:
 
 
 View = Callable[[Ask], Response]
+
+
+def find_batch(ask: Ask, batch_id: str) -> Batch:
+    """Return a batch.
+
+    :raises NotFound: it is not there.
+    :raises Forbidden: its DAG is not for this user.
+    """
+    batch = ask.store.find_batch(batch_id)
+    if batch is None:
+        raise NotFound
+    if not readable(ask, batch):
+        raise Forbidden
+    return batch
+
+
+def readable(ask: Ask, batch: Batch) -> bool:
+    """Tell whether the user may see a batch."""
+    dag_id = batch.origin.dag_id
+    return dag_id is None or dag_id in ask.viewer.readable([dag_id])
+
+
+def sees_numbers(ask: Ask, batch: Batch) -> bool:
+    """Tell whether the user may see the whole numbers of a batch, and what its messages consist of."""
+    return ask.viewer.sees_numbers(dag_id=batch.origin.dag_id, conn_id=batch.conn_id)
 
 
 def row_id(text: str | None) -> int | None:
@@ -133,7 +158,7 @@ def create_pages(*, access: Access, store: Callable[[], Store], media: Callable[
     :param store: opens (or returns) the store; called in threads only, again and again.
     :param media: returns where media are read from; called in threads only.
     """
-    from airflow_provider_mm7.pages import batches, inbound, messages, opt_outs
+    from airflow_provider_mm7.pages import batches, inbound, messages, opt_outs, sent
 
     pages = Pages(access=access, store=store, media=media)
     views: dict[str, View] = {
@@ -141,6 +166,7 @@ def create_pages(*, access: Access, store: Callable[[], Store], media: Callable[
         "/batches": batches.listed,
         "/batches/{batch_id}": messages.of_batch,
         "/batches/{batch_id}/messages/{id:int}": messages.one,
+        "/batches/{batch_id}/contents/{number:int}/parts/{index:int}": sent.part,
         "/inbound": inbound.listed,
         "/inbound/{id:int}": inbound.one,
         "/inbound/{id:int}/parts/{index:int}": inbound.part,

@@ -9,10 +9,11 @@ from typing import Final
 from starlette.responses import RedirectResponse, Response
 
 from airflow_provider_mm7.pages.access import Forbidden
-from airflow_provider_mm7.pages.app import Ask, NotFound, row_id
+from airflow_provider_mm7.pages.app import Ask, NotFound, find_batch, readable, row_id, sees_numbers
 from airflow_provider_mm7.pages.causes import causes_of
 from airflow_provider_mm7.pages.chart import draw, spans
 from airflow_provider_mm7.pages.render import SAFE_HEADERS
+from airflow_provider_mm7.pages.sent import show
 from airflow_provider_mm7.pages.tally import BAD, DOUBT, GOOD, QUIET, WAITS, Tally, label_of, outcome_of, tone_of
 from airflow_provider_mm7.protocol import Outcome, mask
 from airflow_provider_mm7.store import Batch, Report, ReportKind, State
@@ -60,6 +61,7 @@ def of_batch(ask: Ask) -> Response:
     wanted = _wanted(ask, seen.counts, sees=sees)
     before, after = (row_id(ask.query.get(name)) for name in ("before", "after"))
     page = ask.store.message_page(batch.batch_id, wanted, limit=PAGE, before_id=before, after_id=after)
+    content, differ = ask.store.only_content(batch.batch_id)
     kept = {name: ask.query.get(name) or None for name in ("show", "status", "code", "number")}
     return ask.page(
         "batch.html",
@@ -69,13 +71,15 @@ def of_batch(ask: Ask) -> Response:
         causes=causes_of(seen),
         shows=shows,
         kept=kept,
+        content=show(ask, batch, content) if content is not None and sees else None,
+        differ=differ,
         page=page,
         sees=sees,
     )
 
 
 def one(ask: Ask) -> Response:
-    """One message: its envelope, and its history."""
+    """One message: what it consists of, its envelope, and its history."""
     batch = find_batch(ask, str(ask.path["batch_id"]))
     message = ask.store.message(batch.batch_id, int(ask.path["id"]))
     if message is None:
@@ -83,6 +87,7 @@ def one(ask: Ask) -> Response:
     item = message.submission
     reports = ask.store.report_history(item.message_id, item.recipient) if item.message_id else []
     sees = sees_numbers(ask, batch)
+    content = ask.store.content_of(item)
     return ask.page(
         "message.html",
         batch=batch,
@@ -90,6 +95,8 @@ def one(ask: Ask) -> Response:
         item=item,
         label=label_of(item),
         events=history(batch, message, reports, sees=sees),
+        content=show(ask, batch, content) if content is not None and sees else None,
+        recorded=content is not None,
         sees=sees,
     )
 
@@ -98,36 +105,17 @@ def find(ask: Ask) -> Response:
     """Go to what a batch id or a MessageID names."""
     words = ask.query.get("q", "").strip()
     batch = ask.store.find_batch(words) if words else None
-    if batch is not None and _readable(ask, batch):
+    if batch is not None and readable(ask, batch):
         return _redirect(ask.place.link("batches", batch.batch_id))
     found = [
         (owner, message)
         for message in (ask.store.messages_named(words) if words else [])
-        if (owner := ask.store.find_batch(message.submission.batch_id)) is not None and _readable(ask, owner)
+        if (owner := ask.store.find_batch(message.submission.batch_id)) is not None and readable(ask, owner)
     ]
     if len(found) == 1:
         item = found[0][1].submission
         return _redirect(ask.place.link("batches", item.batch_id, "messages", item.id))
     return ask.page("found.html", words=words, found=[(message, sees_numbers(ask, owner)) for owner, message in found])
-
-
-def find_batch(ask: Ask, batch_id: str) -> Batch:
-    """Return a batch.
-
-    :raises NotFound: it is not there.
-    :raises Forbidden: its DAG is not for this user.
-    """
-    batch = ask.store.find_batch(batch_id)
-    if batch is None:
-        raise NotFound
-    if not _readable(ask, batch):
-        raise Forbidden
-    return batch
-
-
-def sees_numbers(ask: Ask, batch: Batch) -> bool:
-    """Tell whether the user may see the whole numbers of a batch."""
-    return ask.viewer.sees_numbers(dag_id=batch.origin.dag_id, conn_id=batch.conn_id)
 
 
 def history(batch: Batch, message: Message, reports: list[Report], *, sees: bool) -> list[Event]:
@@ -230,11 +218,6 @@ def _wanted(ask: Ask, counts: Counts, *, sees: bool) -> Wanted:
         return Wanted(state=State(show) if show else None)
     except ValueError:
         raise NotFound from None
-
-
-def _readable(ask: Ask, batch: Batch) -> bool:
-    dag_id = batch.origin.dag_id
-    return dag_id is None or dag_id in ask.viewer.readable([dag_id])
 
 
 def _redirect(where: str) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,7 @@ from airflow_provider_mm7.protocol.encoder import join_small
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.prepare import Prepared, make_smil, make_template
 from airflow_provider_mm7.sending.recipients.spool import RowContent, SpooledRow
+from airflow_provider_mm7.sending.record import SMIL_KEY
 from airflow_provider_mm7.store import Submission
 
 #: Bytes of encoded media kept: dozens of objects of the largest size that carriers take, hundreds of usual ones.
@@ -106,6 +107,7 @@ class Composer:
 
     :ivar draft: what all messages share; its recipients, subject, text and media do not count.
     :ivar source: reads each object once; nothing of it is kept here but what is encoded.
+    :ivar read: told each part that was read, with its body, and its URI or :data:`SMIL_KEY`; by any thread.
     """
 
     draft: Draft
@@ -113,6 +115,7 @@ class Composer:
     source: MediaSource
     rows: Rows
     now: datetime
+    read: Callable[[Part, str], None] = lambda _part, _key: None
     media_bytes: int = MEDIA_BYTES
     message_bytes: int = MESSAGE_BYTES
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -236,7 +239,13 @@ class Composer:
     def _smil(self, parts: Sequence[Part]) -> Part | None:
         """Make the presentation; where its parts have the same names and types, it is the same."""
         shape = tuple((part.content_id, part.content_type) for part in parts)
-        return self._presentations.get(shape, lambda _: make_smil(self.draft.smil, parts, self.source))
+        return self._presentations.get(shape, lambda _: self._present(parts))
+
+    def _present(self, parts: Sequence[Part]) -> Part | None:
+        smil = make_smil(self.draft.smil, parts, self.source)
+        if smil is not None and self.draft.smil != "auto":
+            self.read(smil, SMIL_KEY)
+        return smil
 
     def _object(self, uri: str) -> EncodedObject:
         found = self._media.get(uri, self._load)
@@ -252,6 +261,7 @@ class Composer:
             raise
         except MediaError as exc:
             return exc.with_traceback(None)
+        self.read(part, uri)
         return EncodedObject(part=replace(part, body=b""), encoded=encode_part(part))
 
 

@@ -30,7 +30,9 @@ from airflow_provider_mm7.protocol import (
     normalise_number,
 )
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient, is_document, resolve_time
+from airflow_provider_mm7.sending.record import options_of
 from airflow_provider_mm7.sending.stamp import Stamp
+from airflow_provider_mm7.store import Options
 
 #: A SMIL document is text for a few slides.
 MAX_SMIL_BYTES = 64 * 1024
@@ -52,6 +54,8 @@ class Prepared:
     parts: tuple[Part, ...]
     profile: Profile
     warnings: tuple[str, ...] = ()
+    #: What the user or the connection set, as they set it.
+    options: Options = field(default_factory=dict)
     #: By role. Threads may make one twice, which does no harm.
     _stamps: dict[str, Stamp | None] = field(init=False, repr=False, compare=False, default_factory=dict)
 
@@ -104,6 +108,7 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
         parts=parts if smil is None else (smil, *parts),
         profile=profile,
         warnings=warnings,
+        options=options_of(draft, profile),
     )
     # One payload now finds what the schema refuses, and the size on the wire, before the ledger knows of the batch.
     longest = sorted(recipients, key=lambda item: len(item.number), reverse=True)[: profile.recipients_per_request]

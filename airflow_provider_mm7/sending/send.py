@@ -7,14 +7,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
-from airflow_provider_mm7.protocol import Payload, Verdict, number_key
+from airflow_provider_mm7.protocol import Part, Payload, Verdict, number_key
 from airflow_provider_mm7.sending.engine import Compose, Engine, ignore
 from airflow_provider_mm7.sending.halt import never
+from airflow_provider_mm7.sending.keeping import Keeper, keeping
 from airflow_provider_mm7.sending.owner import is_alive
 from airflow_provider_mm7.sending.pacer import Pace, within_rate
 from airflow_provider_mm7.sending.prepare import Prepared
+from airflow_provider_mm7.sending.record import content_of, is_text
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES, PROBLEM_STATES, OnUnknown, SendResult
-from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, Settlement, Store, Submission, connection_scope
+from airflow_provider_mm7.store import (
+    NewContent,
+    NewSubmission,
+    Origin,
+    RowKey,
+    Settlement,
+    Store,
+    Submission,
+    connection_scope,
+)
 from airflow_provider_mm7.transport import MMSCClient
 
 
@@ -31,12 +42,16 @@ class Work:
     :ivar compose: makes the payload for some of them.
     :ivar group_size: recipients in one SubmitReq.
     :ivar wanted: tells which of some rows are asked for, where the submissions need not be held for that.
+    :ivar contents: what the messages consist of, for the record; the submissions say which. Consumed once, before them.
+    :ivar media: that all messages share.
     """
 
     submissions: Iterable[NewSubmission]
     compose: Compose
+    contents: Iterable[NewContent] = ()
     group_size: int = 1
     wanted: Callable[[Sequence[RowKey]], set[RowKey]] | None = None
+    media: Sequence[Part] = ()
 
 
 def work_of(prepared: Prepared) -> Work:
@@ -55,6 +70,8 @@ def work_of(prepared: Prepared) -> Work:
     return Work(
         submissions=(NewSubmission(recipient=item.number) for item in by_key.values()),
         compose=compose,
+        contents=[content_of(prepared.template.subject, prepared.options, prepared.parts)],
+        media=[part for part in prepared.parts if not is_text(part.content_type)],
         group_size=prepared.profile.recipients_per_request,
     )
 
@@ -76,6 +93,7 @@ def send(
     on_batch: Callable[[str], None] | None = None,
     settled: Callable[[Sequence[Settlement]], None] | None = None,
     stopped: Callable[[], bool] | None = None,
+    keeper: Keeper | None = None,
 ) -> SendResult:
     """Send to each recipient at most once under this key.
 
@@ -90,6 +108,7 @@ def send(
     :param on_batch: called with the batch id before the first request.
     :param settled: told what each commit recorded.
     :param stopped: once it returns true, nothing more is sent; may change in a signal handler.
+    :param keeper: keeps copies of the media; None: none are kept.
     :return: counts and messages of the whole batch, former runs' included.
     :raises StoreError: the ledger cannot be used; nothing more is sent.
     """
@@ -98,10 +117,13 @@ def send(
     for other in store.family_batches(family) if family is not None else ():
         # A chunk that died and was planned anew has nobody else to say so.
         store.settle_abandoned(other, is_alive=is_alive)
-    store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family)
+    contents = store.record_contents(batch.batch_id, work.contents)
+    resend = on_unknown is OnUnknown.RESEND
+    store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family, contents=contents, resend=resend)
+    store.drop_unused_contents(batch.batch_id, used=len(contents))
     scope = (opt_out_scope or connection_scope(conn_id)) if honour_opt_outs else None
     if scope is not None:
-        store.suppress_opted_out(batch.batch_id, scope, unknown=on_unknown is OnUnknown.RESEND)
+        store.suppress_opted_out(batch.batch_id, scope, unknown=resend)
     if on_batch is not None:
         on_batch(batch.batch_id)
     engine = Engine(
@@ -112,11 +134,12 @@ def send(
         overrides=overrides or {},
         pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
         opt_out_scope=scope,
-        resend_unknown=on_unknown is OnUnknown.RESEND,
+        resend_unknown=resend,
         settled=settled or ignore,
         stopped=stopped or never,
     )
-    halted_by = engine.run(batch.batch_id)
+    with keeping(keeper, store, batch.batch_id, work.media):
+        halted_by = engine.run(batch.batch_id)
     return read_result(store, batch.batch_id, halted_by=halted_by)
 
 

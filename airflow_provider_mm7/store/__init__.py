@@ -18,6 +18,7 @@ from airflow_provider_mm7.store.consent import (
     connection_scope,
     short_code_scope,
 )
+from airflow_provider_mm7.store.contents import NewContent, Options, SentContent, SentMedia, SentPart
 from airflow_provider_mm7.store.facade import Store, open_store
 from airflow_provider_mm7.store.filters import InboundFilter
 from airflow_provider_mm7.store.handed import ClaimedInbound, ClaimState, Holder, InboundClaim, WaitingInbound
@@ -61,12 +62,14 @@ __all__ = [
     "InboundClaim",
     "InboundFilter",
     "InboundPart",
+    "NewContent",
     "NewInbound",
     "NewReport",
     "NewSubmission",
     "OptOut",
     "OptOutChange",
     "OptOutNews",
+    "Options",
     "Origin",
     "Owner",
     "PruneCounts",
@@ -74,6 +77,9 @@ __all__ = [
     "ReportKind",
     "RowKey",
     "Ruling",
+    "SentContent",
+    "SentMedia",
+    "SentPart",
     "Settlement",
     "Source",
     "State",

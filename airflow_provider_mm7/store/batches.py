@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import TypeAlias
@@ -17,6 +17,7 @@ from airflow_provider_mm7.store.families import admit
 from airflow_provider_mm7.store.tables import (
     CLAIMABLE,
     DUE_NOW,
+    FIRST_CONTENT,
     NO_REPORT,
     NOT_BY_ITSELF,
     batch,
@@ -26,6 +27,10 @@ from airflow_provider_mm7.store.tables import (
 )
 from airflow_provider_mm7.store.text import clean, identifier
 from airflow_provider_mm7.store.types import Batch, BatchSummary, NewSubmission, Origin, State, Submission
+
+#: What a run under the same key sends; and what it sends as well if it is told to.
+_UNSENT = (State.PLANNED, State.RETRY)
+_IN_DOUBT = (State.SENDING, State.UNKNOWN)
 
 #: Recipient key and row of a submission: what it is one by in its batch.
 RowKey: TypeAlias = tuple[str, int]
@@ -92,15 +97,27 @@ class Batches(Base):
             )
         return self._db.read(lambda connection: [as_batch(row) for row in connection.execute(query)])
 
-    def plan(self, batch_id: str, submissions: Iterable[NewSubmission], *, family: str | None = None) -> int:
+    def plan(
+        self,
+        batch_id: str,
+        submissions: Iterable[NewSubmission],
+        *,
+        family: str | None = None,
+        contents: Sequence[int] = (),
+        resend: bool = False,
+    ) -> int:
         """Add the rows that are missing. Those that are there keep their state.
 
         :param submissions: consumed in chunks, each committed for itself; planning again after a crash adds the rest.
         :param family: names the batches that are parts of one sending; what another of them has or had is left out.
+        :param contents: the numbers of the contents that the submissions name. What is there and will be sent consists
+            of them, too.
+        :param resend: whether what is in doubt will be sent again.
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        return sum(self._plan(batch_id, chunk, family) for chunk in chunks(submissions, CHUNK))
+        unsent = (*_UNSENT, *_IN_DOUBT) if resend else _UNSENT
+        return sum(self._plan(batch_id, chunk, family, contents, unsent) for chunk in chunks(submissions, CHUNK))
 
     def replan(
         self,
@@ -109,6 +126,8 @@ class Batches(Base):
         *,
         wanted: Callable[[Sequence[RowKey]], set[RowKey]] | None = None,
         family: str | None = None,
+        contents: Sequence[int] = (),
+        resend: bool = False,
     ) -> int:
         """Plan, and withdraw what is not sent and not asked for any more: a corrected list of recipients counts.
 
@@ -117,35 +136,43 @@ class Batches(Base):
         :param submissions: consumed in chunks.
         :param wanted: tells which of some (recipient key, row) are asked for, where whoever calls knows it without
             holding them all; None: they are collected from the submissions.
-        :param family: see :meth:`plan`.
+        :param family: see :meth:`plan`; likewise ``contents`` and ``resend``.
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
         if wanted is None:
             submissions = list(submissions)
             wanted = {row_key(new) for new in submissions}.intersection
-        added = self.plan(batch_id, submissions, family=family)
+        added = self.plan(batch_id, submissions, family=family, contents=contents, resend=resend)
         after_id: int | None = 0
         while after_id is not None:
             step = partial(_withdraw, batch_id=batch_id, wanted=wanted, after_id=after_id)
             after_id = self._db.write(step)
         return added
 
-    def _plan(self, batch_id: str, chunk: Sequence[NewSubmission], family: str | None) -> int:
+    def _plan(
+        self,
+        batch_id: str,
+        chunk: Sequence[NewSubmission],
+        family: str | None,
+        contents: Sequence[int],
+        unsent: Sequence[State],
+    ) -> int:
         now = self._clock()
-        wanted: dict[tuple[str, int], str] = {}
+        wanted: dict[RowKey, str] = {}
+        consists_of: dict[RowKey, int | None] = {}
         for new in chunk:
-            wanted.setdefault(row_key(new), identifier(new.recipient))
+            key = row_key(new)
+            if key not in wanted:
+                wanted[key] = identifier(new.recipient)
+                consists_of[key] = _content_no(contents[new.content]) if contents else None
 
         def insert(connection: sa.Connection) -> int:
             lock_batch(connection, batch_id)
-            present = connection.execute(
-                sa.select(submission.c.recipient_key, submission.c.row_no).where(
-                    submission.c.batch_id == batch_id,
-                    submission.c.recipient_key.in_(sorted({recipient_key for recipient_key, _ in wanted})),
-                )
-            )
-            missing = wanted.keys() - {(row.recipient_key, row.row_no) for row in present}
+            present = _present(connection, batch_id, {recipient_key for recipient_key, _ in wanted})
+            if contents:
+                _change_contents(connection, present, consists_of, unsent)
+            missing = wanted.keys() - present.keys()
             counts = Counts()
             if missing and family is not None:
                 admitted = admit(connection, family, batch_id, (key for key, _ in missing), counts)
@@ -167,6 +194,7 @@ class Batches(Base):
                         "not_before": DUE_NOW,
                         "delivery": NO_REPORT,
                         "updated_at": now,
+                        "content_no": consists_of[recipient_key, row_no],
                     }
                     for recipient_key, row_no in sorted(missing, key=order.__getitem__)
                 ],
@@ -254,6 +282,7 @@ def as_submission(row: AnyRow) -> Submission:
         attempts=row.attempts,
         delivery=row.delivery or None,
         read=row.read_status,
+        content=row.content_no,
         not_before=row.not_before if row.state == State.RETRY and row.not_before < NOT_BY_ITSELF else None,
     )
 
@@ -264,6 +293,37 @@ def row_key(new: NewSubmission) -> RowKey:
     Not the spelling: with another number format the same person must not count as another one.
     """
     return identifier(number_key(new.recipient)), new.row
+
+
+def _content_no(number: int) -> int | None:
+    return None if number == FIRST_CONTENT else number
+
+
+def _present(connection: sa.Connection, batch_id: str, recipient_keys: set[str]) -> dict[RowKey, AnyRow]:
+    columns = (submission.c[name] for name in ("id", "recipient_key", "row_no", "state", "content_no"))
+    query = sa.select(*columns).where(
+        submission.c.batch_id == batch_id, submission.c.recipient_key.in_(sorted(recipient_keys))
+    )
+    return {(row.recipient_key, row.row_no): row for row in connection.execute(query)}
+
+
+def _change_contents(
+    connection: sa.Connection,
+    present: Mapping[RowKey, AnyRow],
+    consists_of: Mapping[RowKey, int | None],
+    unsent: Sequence[State],
+) -> None:
+    """Let what was planned before consist of what is sent now."""
+    changed = [
+        {"key": row.id, "number": consists_of[key]}
+        for key, row in sorted(present.items(), key=lambda item: item[1].id)
+        if row.state in unsent and key in consists_of and row.content_no != consists_of[key]
+    ]
+    if changed:
+        # The state once more: somebody may have begun to send one of them.
+        still = sa.or_(*(submission.c.state == state for state in unsent))
+        chosen = submission.c.id == sa.bindparam("key"), still
+        connection.execute(sa.update(submission).where(*chosen).values(content_no=sa.bindparam("number")), changed)
 
 
 def _withdraw(

@@ -16,6 +16,7 @@ from airflow_provider_mm7.store.base import utc_now
 from airflow_provider_mm7.store.batches import Batches
 from airflow_provider_mm7.store.claims import Claims
 from airflow_provider_mm7.store.components import FRESH_S, Components
+from airflow_provider_mm7.store.contents import Contents
 from airflow_provider_mm7.store.counts import insert_into
 from airflow_provider_mm7.store.inbound import InboundMessages
 from airflow_provider_mm7.store.inbox import Inbox
@@ -30,7 +31,19 @@ from airflow_provider_mm7.store.waiting import Waiting
 
 
 class Store(
-    Batches, Claims, Rates, Reports, Waiting, InboundMessages, Inbox, Overview, OptOuts, Alerts, Components, Pruning
+    Batches,
+    Contents,
+    Claims,
+    Rates,
+    Reports,
+    Waiting,
+    InboundMessages,
+    Inbox,
+    Overview,
+    OptOuts,
+    Alerts,
+    Components,
+    Pruning,
 ):
     """The ledger of what was sent and what came back.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,6 +18,8 @@ from airflow_provider_mm7.store.tables import (
     batch_count,
     batch_minute,
     component,
+    content,
+    content_media,
     family_member,
     inbound,
     inbound_claim,
@@ -169,11 +172,23 @@ def _forget_chunk(connection: sa.Connection, batch_id: str, finished_only: bool)
     ).all()
     if reports:
         return PruneCounts(reports=len(reports), report_events=_forget_reports(connection, reports))
+    for key in (content.c.content_no, content_media.c.media_key):
+        if _forget_contents(connection, key, batch_id) == CHUNK:
+            return PruneCounts()
     connection.execute(sa.delete(family_member).where(family_member.c.batch_id == batch_id))
-    for counted in (batch_minute, batch_count, read_count):
-        connection.execute(sa.delete(counted).where(counted.c.batch_id == batch_id))
+    for kept in (batch_minute, batch_count, read_count):
+        connection.execute(sa.delete(kept).where(kept.c.batch_id == batch_id))
     connection.execute(sa.delete(batch).where(batch.c.batch_id == batch_id))
     return PruneCounts(batches=1)
+
+
+def _forget_contents(connection: sa.Connection, key: sa.Column[Any], batch_id: str) -> int:
+    """Delete some contents or media, which may be as many as messages; return how many."""
+    of_batch = key.table.c.batch_id == batch_id
+    keys = list(connection.scalars(sa.select(key).where(of_batch).order_by(key).limit(CHUNK)))
+    if keys:
+        connection.execute(sa.delete(key.table).where(of_batch, key.in_(keys)))
+    return len(keys)
 
 
 def _forget_reports(connection: sa.Connection, reports: Sequence[AnyRow]) -> int:

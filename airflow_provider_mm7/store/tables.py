@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from airflow_provider_mm7.store.columns import BigId, UTCDateTime
+
 #: Alembic's version table: the store may share a database with others.
 VERSION_TABLE: Final = "mm7_alembic_version"
 
@@ -15,6 +17,9 @@ DUE_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: ``not_before`` of a retry that waits for somebody to ask for it.
 NOT_BY_ITSELF: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+#: Number of a batch's first content, which ``content_no`` does not name: most batches have no other.
+FIRST_CONTENT: Final = 1
 
 #: ``delivery`` of what has no delivery report.
 NO_REPORT: Final = ""
@@ -27,32 +32,6 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-class UTCDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware datetime, kept in UTC. SQLite has no zones: there the text is UTC by agreement."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Refuse naive times: they would be taken for the server's zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime has no place in the store")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give UTC back, whatever the session's zone is."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-#: SQLite only numbers rows by itself in a column that is INTEGER by name.
-BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _id() -> sa.Column[int]:
@@ -99,6 +78,8 @@ submission = sa.Table(
     sa.Column("updated_at", UTCDateTime, nullable=False),
     # The effective read status, likewise; NULL where no read reply came.
     sa.Column("read_status", sa.Text),
+    # What it consists of; NULL for the batch's first content.
+    sa.Column("content_no", sa.Integer),
     sa.UniqueConstraint("batch_id", "recipient_key", "row_no"),
     sa.Index(None, "batch_id", "id"),
     sqlite_autoincrement=True,
@@ -157,6 +138,33 @@ read_count = sa.Table(
     sa.Column("delivery", sa.Text, primary_key=True),
     sa.Column("read_status", sa.Text, primary_key=True),
     sa.Column("n", sa.BigInteger, nullable=False),
+)
+
+# What messages of a batch consist of: a row for each different content (see contents.py).
+content = sa.Table(
+    "mm7_content",
+    metadata,
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
+    sa.Column("content_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text),
+    sa.Column("options", sa.JSON, nullable=False),
+    sa.Column("parts", sa.JSON, nullable=False),
+    sa.UniqueConstraint("batch_id", "digest"),
+)
+
+# The media that contents of a batch share, and where copies of them are kept.
+content_media = sa.Table(
+    "mm7_content_media",
+    metadata,
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("mm7_batch.batch_id"), primary_key=True),
+    sa.Column("media_key", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("uri", sa.Text),
+    sa.Column("text", sa.Text),
 )
 
 # Which of the batches that are parts of one sending has a number (see families.py).

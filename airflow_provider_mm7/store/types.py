@@ -66,10 +66,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission:
-    """A recipient to plan. ``row`` tells apart the same recipient twice in one batch (0 when it cannot occur)."""
+    """A recipient to plan. ``row`` tells apart the same recipient twice in one batch (0 when it cannot occur).
+
+    :ivar content: which of the contents that are planned with it, from 0.
+    """
 
     recipient: str
     row: int = 0
+    content: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,8 @@ class Submission:
     not_before: datetime | None = None
     #: of what was claimed: whether its recipient wanted no messages by then.
     opted_out: bool = False
+    #: number of its content in the batch; None: the first one. Not told of what was claimed.
+    content: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -166,6 +166,14 @@ def test_a_hostile_message_stays_still(url: str, open_page: Callable[..., Page])
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
     page.locator("tbody a").first.click()
+    expect_stillness(page, url, asked)
+
+
+def expect_stillness(page: Page, url: str, asked: Sequence[str]) -> None:
+    """Look at a page that shows a message of hostile parts: all is there, and nothing of it runs.
+
+    :param asked: addresses of all requests that it made.
+    """
     slides = page.locator(".slide")
     # What the SMIL shows; then what it does not name.
     expect(slides).to_have_count(3)

@@ -22,7 +22,7 @@ def test_defaults_stand_beside_airflow(tmp_path: Path) -> None:
     # A process of its own: an airflow.cfg and installed metadata of this one would be seen here.
     code = (
         "from airflow_provider_mm7.hooks.config import *\n"
-        "print(store_url(), inbound_media_uri(), max_callback_bytes(), max_concurrent_callbacks())"
+        "print(store_url(), inbound_media_uri(), sent_media_uri(), max_callback_bytes(), max_concurrent_callbacks())"
     )
     home = AirflowHome(tmp_path)
     done = subprocess.run(
@@ -31,6 +31,7 @@ def test_defaults_stand_beside_airflow(tmp_path: Path) -> None:
     assert done.stdout.split() == [
         f"sqlite:///{tmp_path}/mm7.db",
         f"file://{tmp_path}/mm7/inbound",
+        f"file://{tmp_path}/mm7/sent",
         str(10 * 1024 * 1024),
         "32",
     ]
@@ -41,6 +42,7 @@ def test_metadata_and_code_agree_on_the_defaults() -> None:
     assert {name: option["default"] for name, option in options.items()} == {
         "sql_alchemy_conn": config.DEFAULT_STORE_URL,
         "inbound_media_uri": config.DEFAULT_INBOUND_MEDIA_URI,
+        "sent_media_uri": config.DEFAULT_SENT_MEDIA_URI,
         "max_callback_bytes": str(config.DEFAULT_MAX_CALLBACK_BYTES),
         "max_concurrent_callbacks": str(config.DEFAULT_MAX_CONCURRENT_CALLBACKS),
     }
@@ -54,6 +56,17 @@ def test_options_are_read_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert config.store_url() == "postgresql://u:p@db/mm7"
     assert config.inbound_media_uri() == "s3://news/inbound"
     assert (config.max_callback_bytes(), config.max_concurrent_callbacks()) == (1000, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("s3://news/sent/", "s3://news/sent"), ("", None), ("  ", None), ("none", None), (" None ", None)],
+)
+def test_copies_of_what_is_sent_can_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch, value: str, read: str | None
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MM7__SENT_MEDIA_URI", value)
+    assert config.sent_media_uri() == read
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "10 MB", "1.5"])

@@ -14,8 +14,8 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_mm7.exceptions import StoreUnavailable
-from airflow_provider_mm7.hooks.callbacks import inbound_sink
 from airflow_provider_mm7.hooks.media import open_media_source
+from airflow_provider_mm7.hooks.sinks import media_sink
 from airflow_provider_mm7.media import MediaSink
 from airflow_provider_mm7.receiver import CallbackCredentials, create_app
 from airflow_provider_mm7.store import Store, open_store
@@ -86,7 +86,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", server.airflow_connection())
             uri = f"s3://{name}/in"
     store = open_store(f"sqlite:///{tmp_path}/mm7.db")
-    yield Place(uri, store, Unsteady(inbound_sink(uri)))
+    yield Place(uri, store, Unsteady(media_sink(uri)))
     store.close()
 
 
@@ -138,9 +138,9 @@ async def test_a_bucket_that_may_not_be_written_is_waited_for(
     s3_server.client().create_bucket(Bucket=name)
     store = open_store(f"sqlite:///{tmp_path}/mm7.db")
     uri = f"s3://{name}"
-    assert await Place(uri, store, Unsteady(inbound_sink(uri))).post() == 503
+    assert await Place(uri, store, Unsteady(media_sink(uri))).post() == 503
     assert store.inbound() == []
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3_server.airflow_connection())
-    assert await Place(uri, store, Unsteady(inbound_sink(uri))).post() == 200
+    assert await Place(uri, store, Unsteady(media_sink(uri))).post() == 200
     assert len(store.inbound()) == 1
     store.close()

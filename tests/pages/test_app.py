@@ -71,6 +71,7 @@ PATHS = (
     "batches",
     "batches/b1",
     "batches/b1/messages/1",
+    "batches/b1/contents/1/parts/0",
     "inbound",
     "inbound/1",
     "inbound/1/parts/0",

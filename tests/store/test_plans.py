@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import NewSubmission, ReportKind, Store
+from airflow_provider_mm7.store import NewContent, NewSubmission, ReportKind, Store
 from airflow_provider_mm7.store.filters import ANY
 from tests.store.make import claim, numbers, report, settled
 
@@ -82,6 +82,10 @@ def ids(store: Store) -> list[str]:
         (lambda store, batch: store.submissions(batch, after_id=50, limit=5), ""),
         (lambda store, batch: store.reports(batch_id=batch, limit=5), ""),
         (lambda store, batch: store.plan(batch, [NewSubmission(recipient="+1")]), ""),
+        (lambda store, batch: store.plan(batch, [NewSubmission(recipient=numbers(1)[0])], contents=[7]), ""),
+        (lambda store, batch: store.record_contents(batch, [NewContent()]), "mm7_content"),
+        (lambda store, batch: store.only_content(batch), "mm7_content"),
+        (lambda store, batch: store.content(batch, 1), "mm7_content"),
     ],
     ids=[
         "claim",
@@ -94,6 +98,10 @@ def ids(store: Store) -> list[str]:
         "submissions",
         "reports",
         "plan",
+        "plan_other_content",
+        "record_contents",
+        "only_content",
+        "content",
     ],
 )
 def test_no_table_is_read_whole(filled: Store, work: Callable[[Store, str], object], index: str) -> None:

@@ -220,6 +220,11 @@ class Spool:
             rows = db.execute("SELECT body FROM content ORDER BY id LIMIT ?", (limit,)).fetchall()
         return [RowContent.load(body) for (body,) in rows]
 
+    def all_contents(self) -> Iterator[RowContent]:
+        """Yield the contents in the order of their numbers, which begin with 1 and leave none out."""
+        for (body,) in self._pages("SELECT body FROM content ORDER BY id"):
+            yield RowContent.load(body)
+
     def content(self, content_id: int) -> RowContent:
         """Give a content by its number."""
         with self._using() as db:
