@@ -189,7 +189,7 @@ class MMSNotifier(BaseNotifier):
         from airflow_provider_mm7.sending import Draft, parse_list
         from airflow_provider_mm7.store import Origin
 
-        to = parse_list(self.to, field="to")
+        to = parse_list(self.to, field="to", integers=True)
         if not to:
             raise InputError("to", "no recipient", "Give at least one number")
         text = (self.text,) if isinstance(self.text, str) else tuple(self.text or ())

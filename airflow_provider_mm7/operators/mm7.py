@@ -70,9 +70,9 @@ class SendMMSOperator(SendingOperator):
 
         return replace(
             self._shared_draft(),
-            to=parse_list(self.to, field="to"),
-            cc=parse_list(self.cc, field="cc"),
-            bcc=parse_list(self.bcc, field="bcc"),
+            to=parse_list(self.to, field="to", integers=True),
+            cc=parse_list(self.cc, field="cc", integers=True),
+            bcc=parse_list(self.bcc, field="bcc", integers=True),
             # A template over several lines ends in a line break, which no subject may.
             subject=self.subject.strip() if isinstance(self.subject, str) else self.subject,
             text=(self.text,) if isinstance(self.text, str) else tuple(self.text or ()),

@@ -80,7 +80,7 @@ def _several() -> Iterator[str]:
         (_several, "the function is asynchronous or a generator."),
         (lambda: {"text": ""}, "text: neither text nor media"),
         (lambda: {"to": [], "text": "x"}, "to: no recipient"),
-        (lambda: {"to": [64211234567], "text": "x"}, "to[0]: is of type int"),
+        (lambda: {"to": [64211234567.0], "text": "x"}, "to[0]: is of type float"),
     ],
 )
 def test_what_is_no_message(connect: Callable[..., None], returned: Callable[[], Any], problem: str) -> None:

@@ -44,6 +44,16 @@ def submitted(received: Received) -> SubmitReq:
     return received.envelope.message
 
 
+def test_a_number_that_a_template_made_an_integer(connect: Callable[..., None]) -> None:
+    """As a DAG with ``render_template_as_native_obj`` does of ``+64211234567``."""
+    with mmsc() as centre:
+        connect(centre.url)
+        with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=True):
+            task = SendMMSOperator(task_id="send", to="{{ number }}", text="hello")
+        execute(task, TaskInstance(centre), number="+64211234567")
+    assert centre.received[0].recipients == ("+64211234567",)
+
+
 def test_the_vendors_example_is_rebuilt(connect: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "saturn.gif").write_bytes(GIF)
     with mmsc() as centre:

@@ -29,6 +29,17 @@ def test_lists(value: object, items: tuple[str, ...]) -> None:
     assert parse_list(value, field="to") == items
 
 
+@pytest.mark.parametrize("value", [64211234567, [64211234567], "[64211234567]"])
+def test_integers_are_numbers_where_numbers_are_asked_for(value: object) -> None:
+    assert parse_list(value, field="to", integers=True) == ("64211234567",)
+
+
+@pytest.mark.parametrize("value", [True, [True], 64211234567.0, [None]])
+def test_what_is_no_integer_is_no_number_either(value: object) -> None:
+    with pytest.raises(InputError, match=r"^to(\[0\])?: is of type"):
+        parse_list(value, field="to", integers=True)
+
+
 @pytest.mark.parametrize(
     ("value", "field"),
     [
