@@ -186,3 +186,18 @@ def test_nothing_is_begun_where_nothing_is_taken(store: Store) -> None:
     assert keeper._thread is not None
     assert keeper._thread.ident is None
     Keeper(Sink()).finish()
+
+
+def test_what_was_written_waits_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [GIF + bytes([n]) for n in range(20)]
+    monkeypatch.setattr(keeping, "WAITING_BYTES", 2 * len(bodies[0]))
+    writing = threading.Semaphore(0)
+    batch, sink = store.open_batch("k", conn_id="c"), Sink(writing.release)
+    keeper = Keeper(sink)
+    keeper.begin(store, batch.batch_id)
+    for n, body in enumerate(bodies):
+        keeper.take(Part(content_type="image/gif", body=body, name=f"{n}.gif"))
+        # Once this one is being written, those before it are.
+        assert writing.acquire(timeout=60)
+    keeper.finish()
+    assert len(sink.names) == 20
