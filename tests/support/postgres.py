@@ -12,7 +12,8 @@ from tests.support.postgres_server import Postgres
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """One server for the session; tests make databases of their own in it."""
-    with Postgres(fsync=False) as server:
+    # What a planner chooses would depend on when autovacuum last looked at a table.
+    with Postgres(fsync=False, settings={"autovacuum": "off"}) as server:
         yield server
 
 
