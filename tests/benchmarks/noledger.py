@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -10,16 +10,19 @@ from typing import Any
 from airflow_provider_mm7.store import (
     Batch,
     BatchSummary,
+    NewContent,
     NewSubmission,
     OptOutNews,
     Origin,
     Owner,
+    SentMedia,
     Settlement,
     State,
     Store,
     Submission,
     batch_id_of,
 )
+from airflow_provider_mm7.store.tables import FIRST_CONTENT
 
 
 class NoLedger(Store):
@@ -40,6 +43,15 @@ class NoLedger(Store):
         batch_id = batch_id_of(key)
         self._planned[batch_id], self._total[batch_id], self._accepted[batch_id] = [], 0, 0
         return Batch(batch_id=batch_id, key=key, conn_id=conn_id, created_at=datetime.now(UTC))
+
+    def record_contents(self, batch_id: str, contents: Iterable[NewContent]) -> Sequence[int]:
+        return [FIRST_CONTENT for _ in contents]
+
+    def drop_unused_contents(self, batch_id: str, *, used: int) -> int:
+        return 0
+
+    def record_media(self, batch_id: str, media: Sequence[SentMedia]) -> None:
+        pass
 
     def replan(self, batch_id: str, submissions: Iterable[NewSubmission], **_: object) -> int:
         # Taken from the end.
