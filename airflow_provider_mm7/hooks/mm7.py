@@ -256,9 +256,8 @@ class MM7Hook(BaseHook):
         response = self.get_conn().exchange(payload, transaction_id=transaction_id)
         answer = response.message
         status = find_status(answer)
-        self.log.info(
-            "%s %s: %s", name, transaction_id, f"status {status.status_code}" if status else type(answer).__name__
-        )
+        told = f"status {status.status_code}" if status else type(answer).__name__
+        self.log.info("%s %s: %s", name, transaction_id, told)
         if status is not None:
             self._check(status, name, transaction_id, response.retry_after_s)
         if not isinstance(answer, expected):
@@ -282,13 +281,12 @@ class MM7Hook(BaseHook):
         if verdict in (Verdict.ACCEPTED, Verdict.PARTIAL):
             return
         kind = RetryableStatusError if verdict is Verdict.RETRY else PermanentStatusError
-        text = status.status_text or protocol.status_text(status.status_code)
+        standard = protocol.status_text(status.status_code)
         # The peer's text may quote a number; the standard's name of the code says the same.
         raise kind(
-            f"{name} {transaction_id}: the MMSC answered {status.status_code} "
-            f"({protocol.status_text(status.status_code)})",
+            f"{name} {transaction_id}: the MMSC answered {status.status_code} ({standard})",
             status_code=status.status_code,
-            status_text=text,
+            status_text=status.status_text or standard,
             details=status.details,
             transaction_id=transaction_id,
             retry_after_s=retry_after_s,
