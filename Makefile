@@ -32,11 +32,13 @@ help:
 
 venv: $(INSTALLED)
 
-# No cache: nothing is written outside the clone.
+# No cache: nothing is written outside the clone, nor by the pip that pip starts to build a package.
+$(INSTALLED): export PIP_NO_CACHE_DIR = 1
+$(INSTALLED): export PIP_DISABLE_PIP_VERSION_CHECK = 1
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-cache-dir --quiet -c $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
