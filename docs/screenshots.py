@@ -34,35 +34,45 @@ SLOW_MS = 90_000
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as home, airflow(Path(home)) as url, launched() as browser:
+    with tempfile.TemporaryDirectory() as home, airflow(Path(home)) as deployment, launched() as browser:
+        url, store_url = deployment.url, f"sqlite:///{deployment.home}/mm7.db"
+        empty(browser, url)
+        fill(store_url, Path(home))
         overview(browser, url)
         batch(browser, url)
         handset(browser, url)
+        million(browser, url, store_url)
+        # What is seeded comes before any other batch.
+        send_news(store_url, Path(home))
         message(browser, url)
 
 
 @contextmanager
-def airflow(home: Path) -> Iterator[str]:
-    """Airflow with a ledger of 20,000 messages, and one from a handset."""
+def airflow(home: Path) -> Iterator[AirflowDeployment]:
+    """Airflow with an empty ledger."""
     with AirflowDeployment(home / "airflow", ROOT / "example_dags", triggerer=False) as deployment:
-        store = open_store(f"sqlite:///{deployment.home}/mm7.db")
-        now = datetime.now(UTC)
-        # Campaigns that grow as the day goes.
-        for first, ago in enumerate((19, 14, 9, 5, 2)):
-            seed(store, batches=2, each=1000 + 500 * first, newest=now - timedelta(hours=ago), first=2 * first)
-        parts = [
-            ("saturn.gif", "image/gif", (ROOT / "example_dags" / "media" / "saturn.gif").read_bytes()),
-            ("words.txt", "text/plain; charset=utf-8", b"What a picture! Saw it last night, too."),
-            ("p.smil", "application/smil", SMIL),
-        ]
-        store.add_inbound(
-            [NewInbound(conn_id="mm7_default", digest="d", transaction_id="tx-1", sender="+12025550101",
-                        recipients=("5555",), subject="Re: Saturn", linked_id=None, date=now,
-                        text="What a picture! Saw it last night, too.", parts=keep(home / "inbound", parts))]
-        )  # fmt: skip
-        store.close()
-        send_news(f"sqlite:///{deployment.home}/mm7.db", home)
-        yield deployment.url
+        open_store(f"sqlite:///{deployment.home}/mm7.db").close()
+        yield deployment
+
+
+def fill(store_url: str, home: Path) -> None:
+    """Record 20,000 messages, and one from a handset."""
+    store = open_store(store_url)
+    now = datetime.now(UTC)
+    # Campaigns that grow as the day goes.
+    for first, ago in enumerate((19, 14, 9, 5, 2)):
+        seed(store, batches=2, each=1000 + 500 * first, newest=now - timedelta(hours=ago), first=2 * first)
+    parts = [
+        ("saturn.gif", "image/gif", (ROOT / "example_dags" / "media" / "saturn.gif").read_bytes()),
+        ("words.txt", "text/plain; charset=utf-8", b"What a picture! Saw it last night, too."),
+        ("p.smil", "application/smil", SMIL),
+    ]
+    store.add_inbound(
+        [NewInbound(conn_id="mm7_default", digest="d", transaction_id="tx-1", sender="+12025550101",
+                    recipients=("5555",), subject="Re: Saturn", linked_id=None, date=now,
+                    text="What a picture! Saw it last night, too.", parts=keep(home / "inbound", parts))]
+    )  # fmt: skip
+    store.close()
 
 
 def send_news(store_url: str, home: Path) -> None:
@@ -91,6 +101,23 @@ def send_news(store_url: str, home: Path) -> None:
         now += timedelta(minutes=after)
         store.add_reports([report(f"m-{one.recipient}", status, date=now, recipient=one.recipient) for one in items])
     store.close()
+
+
+def empty(browser: Browser, url: str) -> None:
+    page = opened(browser, f"{url}/mm7/ui/", height=560)
+    page.get_by_role("heading", name="Messages", exact=True).wait_for()
+    save(page, "page-empty")
+
+
+def million(browser: Browser, url: str, store_url: str) -> None:
+    store = open_store(store_url)
+    newest = datetime.now(UTC) - timedelta(hours=1)
+    for first in (100, 101):
+        seed(store, batches=1, each=490_000, newest=newest - timedelta(hours=7 * (first - 100)), first=first)
+    store.close()
+    page = opened(browser, f"{url}/mm7/ui/")
+    page.get_by_role("heading", name="Newest batches").wait_for()
+    save(page, "page-million")
 
 
 def overview(browser: Browser, url: str) -> None:
