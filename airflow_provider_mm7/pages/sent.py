@@ -12,6 +12,7 @@ from starlette.responses import Response
 from airflow_provider_mm7 import protocol
 from airflow_provider_mm7.media import auto_smil, registered_type
 from airflow_provider_mm7.media.parts import UniqueNames
+from airflow_provider_mm7.media.smil import SMIL_TYPE
 from airflow_provider_mm7.media.source import name_of
 from airflow_provider_mm7.pages.access import Forbidden
 from airflow_provider_mm7.pages.app import Ask, NotFound, find_batch, sees_numbers
@@ -20,7 +21,6 @@ from airflow_provider_mm7.pages.media import Gone, missing, read, serve
 from airflow_provider_mm7.protocol.times import parse_datetime, parse_duration
 from airflow_provider_mm7.store import Batch, SentContent, SentMedia, SentPart
 
-_SMIL: Final = "application/smil"
 _NO_COPY: Final = "no copy is kept"
 _UNREAD: Final = "not read yet"
 
@@ -124,7 +124,7 @@ def _shown(part: SentPart, media: Mapping[str, SentMedia], names: UniqueNames, i
                         name=names.claim(medium.name))  # fmt: skip
     name, size = part.name or f"part {index + 1}", part.size or 0
     text = part.text
-    if text is not None and registered_type(part.content_type or "") != _SMIL and size > len(text.encode()):
+    if text is not None and registered_type(part.content_type or "") != SMIL_TYPE and size > len(text.encode()):
         text += "…"
     kept = medium is not None and medium.uri is not None
     return Part(

@@ -10,6 +10,7 @@ from typing import Final
 
 from airflow_provider_mm7.media import registered_type
 from airflow_provider_mm7.media.parts import charset_of
+from airflow_provider_mm7.media.smil import SMIL_TYPE
 from airflow_provider_mm7.protocol import Part, When
 from airflow_provider_mm7.protocol.times import format_duration
 from airflow_provider_mm7.sending.draft import Draft, Profile
@@ -17,7 +18,6 @@ from airflow_provider_mm7.sending.recipients.spool import RowContent
 from airflow_provider_mm7.store import NewContent, Options, SentPart
 from airflow_provider_mm7.store.contents import MAX_TEXT
 
-SMIL_TYPE: Final = "application/smil"
 #: Key of a presentation that messages share. No URI: nothing that is read can have it.
 SMIL_KEY: Final = "presentation:"
 
