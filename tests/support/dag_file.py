@@ -20,6 +20,17 @@ TAIL = 5000
 #: Seconds in which Airflow's in-process API must be up.
 API_S = 60.0
 
+#: In the Airflow home: what is printed is mixed with what the tasks' processes print.
+_RESULT = "result.json"
+
+
+def tell(result: Any) -> None:
+    """Hand a result to the test; to be called in the DAG file's process.
+
+    :param result: anything that JSON has.
+    """
+    (Path(os.environ["AIRFLOW_HOME"]) / _RESULT).write_text(json.dumps(result))
+
 
 def wait_for_api() -> None:
     """Make ``dag.test()`` wait for the API that it starts; to be called in the DAG file's process.
@@ -48,10 +59,10 @@ def wait_for_api() -> None:
 def run_dag_file(path: Path, home: Path, extra_env: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
     """Run a DAG file as a program, in a new Airflow home with a store of its own.
 
-    :param path: the file; it prints one line ``RESULT`` with JSON.
+    :param path: the file; it hands over its result by :func:`tell`.
     :param home: an empty folder.
     :param extra_env: further environment variables.
-    :return: that JSON, and everything that was printed.
+    :return: that result, and everything that was printed.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | {
         "AIRFLOW_HOME": str(home),
@@ -81,5 +92,4 @@ def run_dag_file(path: Path, home: Path, extra_env: Mapping[str, str] | None = N
 
     python("-m", "airflow", "db", "migrate")
     output = python(str(path))
-    (line,) = (line for line in output.splitlines() if line.startswith("RESULT "))
-    return json.loads(line.removeprefix("RESULT ")), output
+    return json.loads((home / _RESULT).read_text()), output

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG, task
 
-from tests.support.dag_file import wait_for_api
+from tests.support.dag_file import tell, wait_for_api
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 
 REFUSED = "+64211234512"
@@ -113,4 +113,4 @@ def run() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(run()))
+    tell(run())

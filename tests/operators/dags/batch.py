@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from airflow_provider_mm7.operators.mm7 import PlanRecipientsOperator, SendMMSBatchOperator
-from tests.support.dag_file import wait_for_api
+from tests.support.dag_file import tell, wait_for_api
 from tests.support.mmsc import mmsc
 
 PEOPLE = Path(os.environ["AIRFLOW_HOME"]) / "people.csv"
@@ -81,4 +81,4 @@ def run() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(run()))
+    tell(run())

@@ -19,7 +19,7 @@ from airflow.sdk import DAG, task  # noqa: E402
 
 from airflow_provider_mm7.hooks.media import open_media_source  # noqa: E402
 from airflow_provider_mm7.operators.mm7 import SendMMSBatchOperator, SendMMSOperator  # noqa: E402
-from tests.support.dag_file import wait_for_api  # noqa: E402
+from tests.support.dag_file import tell, wait_for_api  # noqa: E402
 from tests.support.mmsc import Answer, Received, accept, mmsc, status  # noqa: E402
 
 PICTURE = Path(__file__).parents[3] / "example_dags" / "media" / "saturn.gif"
@@ -72,4 +72,4 @@ def run() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(run()))
+    tell(run())

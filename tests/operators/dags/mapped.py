@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, task
 
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
-from tests.support.dag_file import wait_for_api
+from tests.support.dag_file import tell, wait_for_api
 from tests.support.mmsc import mmsc
 
 with DAG("mapped", schedule=None) as dag:
@@ -51,4 +51,4 @@ def run() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(run()))
+    tell(run())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import Any
@@ -13,7 +12,7 @@ from airflow_provider_mm7.hooks.config import store_url
 from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
 from airflow_provider_mm7.store import open_store
 from airflow_provider_mm7.triggers import poll
-from tests.support.dag_file import wait_for_api
+from tests.support.dag_file import tell, wait_for_api
 from tests.support.ledger import report, send
 
 with DAG("delivery", schedule=None) as dag:
@@ -86,4 +85,4 @@ def run() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT", json.dumps(run()))
+    tell(run())
