@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from airflow_provider_mm7.protocol.statuses import READ, MMStatus, Outcome, is_final
-from airflow_provider_mm7.store.base import IN_LIST, chunks
+from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.prepared import Prepared, PreparedInsert, among
 from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, report, submission
 from airflow_provider_mm7.store.types import ReportKind
 
@@ -26,9 +26,8 @@ from airflow_provider_mm7.store.types import ReportKind
 _LOCKS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRow:
-    """A row of ``mm7_report``, or one that would become it."""
+class ReportRow(NamedTuple):
+    """A row of ``mm7_report``, or one that would become it: the fields are its columns but the id."""
 
     kind: str
     conn_id: str
@@ -63,15 +62,6 @@ class ReportRow:
         return settled, self.date or self.received_at, status.outcome is not Outcome.AMBIGUOUS
 
 
-_NAMES: Final = tuple(one.name for one in fields(ReportRow))
-_values: Final = attrgetter(*_NAMES)
-
-
-def values_of(row: ReportRow) -> dict[str, Any]:
-    """Return a row's columns (``asdict`` would copy each value, which took longer than the statement)."""
-    return dict(zip(_NAMES, _values(row), strict=True))
-
-
 @dataclass(slots=True)
 class _Target:
     """A submission that has the MessageID. Its fields are in the order of :data:`_SENT`."""
@@ -84,19 +74,32 @@ class _Target:
     read_status: str | None
 
 
-# Made once: a receiver asks them for each group, and to build a statement takes longer than to run it.
-_THESE: Final[sa.BindParameter[str]] = sa.bindparam("message_ids", expanding=True)
-_SENT: Final = (
-    sa.select(submission.c.message_id, *(submission.c[field.name] for field in fields(_Target)))
-    .where(submission.c.message_id.in_(_THESE), HAS_MESSAGE_ID)
-    .order_by(submission.c.id)
-    .with_for_update(key_share=True)
+_SENT: Final = Prepared(
+    lambda dialect: (
+        sa.select(submission.c.message_id, *(submission.c[field.name] for field in fields(_Target)))
+        .where(among(submission.c.message_id, "message_ids", dialect), HAS_MESSAGE_ID)
+        .order_by(submission.c.id)
+        .with_for_update(key_share=True)
+    )
 )
-_HEARD: Final = sa.select(report.c.id, *(report.c[name] for name in _NAMES)).where(report.c.message_id.in_(_THESE))
+#: Of most messages nothing was heard yet, and no row need be fetched.
+_HEARD_OF: Final = Prepared(
+    lambda dialect: sa.select(report.c.message_id).where(among(report.c.message_id, "message_ids", dialect))
+)
+_THESE: Final[sa.BindParameter[str]] = sa.bindparam("message_ids", expanding=True)
+_HEARD: Final = sa.select(report.c.id, *(report.c[name] for name in ReportRow._fields)).where(
+    report.c.message_id.in_(_THESE)
+)
 _FORGET: Final = sa.delete(report).where(report.c.id == sa.bindparam("key"))
-_INSERT: Final = sa.insert(report)
+_INSERT: Final = PreparedInsert(report, ReportRow._fields)
 _UPDATE: Final = sa.update(report).where(report.c.id == sa.bindparam("key_id"))
-_TOLD: Final = sa.update(submission).where(submission.c.id == sa.bindparam("key"))
+_TOLD: Final = Prepared(
+    lambda dialect: (
+        sa.update(submission)
+        .where(among(submission.c.id, "keys", dialect))
+        .values(delivery=sa.bindparam("told"), read_status=sa.bindparam("read"))
+    )
+)
 
 
 class Board:
@@ -120,7 +123,7 @@ class Board:
         # A later arrival wins among equals: the peer said it last.
         if present is None or row.rank >= present.rank:
             if present is not None and row.batch_id is None:
-                row = replace(row, batch_id=present.batch_id)
+                row = row._replace(batch_id=present.batch_id)
             self._rows[row.key] = row
             self._changed.add(row.key)
         status = self._rows[row.key].mm_status
@@ -147,10 +150,8 @@ class Board:
         if gone:
             self._connection.execute(_FORGET, gone)
         written = [key for key in sorted(self._changed) if key in self._rows]
-        inserts = [values_of(self._rows[key]) for key in written if key not in self._ids]
-        updates = [{"key_id": self._ids[key], **values_of(self._rows[key])} for key in written if key in self._ids]
-        if inserts:
-            self._connection.execute(_INSERT, inserts)
+        _INSERT.run(self._connection, [self._rows[key] for key in written if key not in self._ids])
+        updates = [{"key_id": self._ids[key], **self._rows[key]._asdict()} for key in written if key in self._ids]
         if updates:
             self._connection.execute(_UPDATE, updates)
         moved = [
@@ -158,14 +159,12 @@ class Board:
             for target, delivery, read_status in self._moved.values()
             if (target.delivery, target.read_status) != (delivery, read_status)
         ]
-        if moved:
-            self._connection.execute(
-                _TOLD,
-                [
-                    {"key": target.id, "delivery": target.delivery, "read_status": target.read_status}
-                    for target, _, _ in moved
-                ],
-            )
+        told: dict[tuple[str, str | None], list[int]] = {}
+        for target, _, _ in moved:
+            told.setdefault((target.delivery, target.read_status), []).append(target.id)
+        for (delivered, read), ids in sorted(told.items(), key=lambda item: min(item[1])):
+            for part in chunks(ids, CHUNK):
+                _TOLD.run(self._connection, keys=part, told=delivered, read=read)
         for target, delivery, read_status in moved:
             counts.remove(target.batch_id, target.state, delivery)
             counts.add(target.batch_id, target.state, target.delivery)
@@ -173,22 +172,25 @@ class Board:
             counts.add_read(target.batch_id, target.delivery, target.read_status)
 
     def _load(self, message_ids: list[str]) -> None:
-        for message_id, *values in self._connection.execute(_SENT, {"message_ids": message_ids}):
-            self._targets.setdefault(message_id, []).append(_Target(*values))
-        for row_id, *values in self._connection.execute(_HEARD, {"message_ids": message_ids}):
-            known = ReportRow(**dict(zip(_NAMES, values, strict=True)))
-            self._rows[known.key], self._ids[known.key] = known, row_id
+        row: AnyRow
+        for row in _SENT.run(self._connection, message_ids=message_ids):
+            self._targets.setdefault(row[0], []).append(_Target(*row[1:]))
+        heard_of = set(_HEARD_OF.run(self._connection, message_ids=message_ids).scalars())
+        if not heard_of:
+            return
+        for row in self._connection.execute(_HEARD, {"message_ids": sorted(heard_of)}):
+            known = ReportRow(*row[1:])
+            self._rows[known.key], self._ids[known.key] = known, row.id
 
     def _placed(self, row: ReportRow) -> tuple[ReportRow, list[_Target]]:
         candidates = self._targets.get(row.message_id, [])
         targets = [target for target in candidates if row.recipient_key == target.recipient_key]
         if targets:
-            return replace(row, batch_id=targets[0].batch_id), targets
+            return row._replace(batch_id=targets[0].batch_id), targets
         # One real MMSC says Recipient where it means Sender and the other way round.
         targets = [target for target in candidates if row.sender_key == target.recipient_key]
         if targets:
-            swapped = replace(
-                row,
+            swapped = row._replace(
                 recipient=row.sender,
                 recipient_key=row.sender_key,
                 sender=row.recipient,
@@ -199,7 +201,7 @@ class Board:
         if len(candidates) == 1:
             # The MessageID alone says it, however the MMSC writes the number.
             target = candidates[0]
-            return replace(row, recipient_key=target.recipient_key, batch_id=target.batch_id), candidates
+            return row._replace(recipient_key=target.recipient_key, batch_id=target.batch_id), candidates
         return row, []
 
 

@@ -7,8 +7,9 @@ takes longer than the database needs for a dozen rows. Its connections, transact
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -80,6 +81,10 @@ class Prepared:
 
         :param shared: parameters that are the same for all rows.
         """
+        if len(rows) == 1:
+            # For one row a driver does less than for the first of several.
+            self.run(connection, **rows[0], **shared)
+            return
         compiled = self._for(connection.dialect)
         connection.exec_driver_sql(compiled.text, compiled.bind_each(rows, shared))
 
@@ -88,6 +93,63 @@ class Prepared:
         if found is None:
             found = self._compiled[dialect.name] = _compile(self._make(dialect.name), dialect)
         return found
+
+
+class PreparedInsert:
+    """An INSERT of many rows by one statement, whose text is the same for any number of them.
+
+    A driver that runs a statement for each row waits for Python's lock after each. Values are numbers, texts and times.
+
+    :param names: the columns that rows have values of, in their order.
+    """
+
+    def __init__(self, table: sa.Table, names: Sequence[str]) -> None:
+        self._types: Final = [(place, table.c[name].type) for place, name in enumerate(names)]
+        self._names: Final = names
+        self._prepared: Final = Prepared(partial(_insert, table, names))
+        self._processes: dict[str, list[tuple[int, _Process]]] = {}
+
+    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute it.
+
+        :param rows: for each, a value of each column.
+        """
+        processes = self._for(connection.dialect)
+        # Rows that came together share their times.
+        done: dict[int, Any] = {}
+        values = []
+        for row in rows:
+            value = list(row)
+            for place, process in processes:
+                key = id(row[place])
+                if key not in done:
+                    done[key] = process(row[place])
+                value[place] = done[key]
+            values.append(value)
+        if values:
+            self._prepared.run(connection, rows=values)
+
+    def _for(self, dialect: sa.Dialect) -> list[tuple[int, _Process]]:
+        found = self._processes.get(dialect.name)
+        if found is None:
+            made = [(place, kind.dialect_impl(dialect).bind_processor(dialect)) for place, kind in self._types]
+            found = self._processes[dialect.name] = [(place, process) for place, process in made if process is not None]
+        return found
+
+
+def _insert(table: sa.Table, names: Sequence[str], dialect: str) -> sa.Insert:
+    given: sa.BindParameter[Any] = sa.bindparam("rows", type_=_JsonText())
+    values: list[sa.ColumnElement[Any]]
+    if dialect == "sqlite":
+        row = sa.func.json_each(given).table_valued("value").c.value
+        values = [sa.func.json_extract(row, sa.literal_column(f"'$[{place}]'")) for place in range(len(names))]
+    else:
+        row = sa.func.jsonb_array_elements(sa.cast(given, postgresql.JSONB)).table_valued("value").c.value
+        values = [
+            sa.cast(row.op("->>")(sa.literal_column(str(place))), table.c[name].type)
+            for place, name in enumerate(names)
+        ]
+    return sa.insert(table).from_select(names, sa.select(*values))
 
 
 def among(column: sa.ColumnElement[Any], name: str, dialect: str) -> sa.ColumnElement[bool]:
@@ -103,7 +165,7 @@ class _JsonText(sa.types.TypeDecorator[list[Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: list[Any] | None, dialect: sa.Dialect) -> str:
-        return json.dumps(value)
+        return json.dumps(value, default=str)
 
 
 def _compile(statement: Any, dialect: sa.Dialect) -> _Compiled:

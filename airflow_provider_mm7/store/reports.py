@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.matching import Board, ReportRow, lock_messages
+from airflow_provider_mm7.store.prepared import Prepared, PreparedInsert, among
 from airflow_provider_mm7.store.tables import NO_REPORT, batch, batch_count, read_count, report, report_event
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import DeliverySummary, NewReport, Report, ReportKind, State
@@ -22,10 +24,13 @@ _NO_TEXT = sa.cast(sa.null(), sa.Text)
 _UNSENT = frozenset({State.PLANNED, State.RETRY, State.SENDING})
 
 
-_KNOWN: Final = sa.select(report_event.c.digest).where(
-    report_event.c.digest.in_(sa.bindparam("digests", expanding=True))
+_KNOWN: Final = Prepared(
+    lambda dialect: sa.select(report_event.c.digest).where(among(report_event.c.digest, "digests", dialect))
 )
-_HEARD: Final = sa.insert(report_event)
+#: What of a report is kept beside its digest.
+_EVENT_COLUMNS: Final = tuple(column.name for column in report_event.columns if column.name not in {"id", "digest"})
+_event: Final = attrgetter(*_EVENT_COLUMNS)
+_HEARD: Final = PreparedInsert(report_event, ("digest", *_EVENT_COLUMNS))
 
 
 class Reports(Base):
@@ -38,7 +43,8 @@ class Reports(Base):
         :raises StoreUnavailable: nothing was stored.
         :raises StoreError: some cannot be stored; all others are. ``results`` holds a bool for each that is, else None.
         """
-        rows = [_row(new, self._clock()) for new in reports]
+        now = self._clock()
+        rows = [_row(new, now) for new in reports]
         try:
             return self._add(rows)
         except StoreUnavailable:
@@ -67,9 +73,7 @@ class Reports(Base):
 
         def store(connection: sa.Connection) -> list[bool]:
             lock_messages(connection, {row.message_id for row in rows})
-            known = {
-                digest for part in chunks(digests, IN_LIST) for digest in connection.scalars(_KNOWN, {"digests": part})
-            }
+            known = set(_KNOWN.run(connection, digests=digests).scalars())
             results = []
             fresh: dict[str, ReportRow] = {}
             for digest, row in zip(digests, rows, strict=True):
@@ -77,7 +81,7 @@ class Reports(Base):
                 if results[-1]:
                     fresh[digest] = row
             if fresh:
-                connection.execute(_HEARD, [_event(digest, row) for digest, row in fresh.items()])
+                _HEARD.run(connection, [(digest, *_event(row)) for digest, row in fresh.items()])
                 board = Board(connection, {row.message_id for row in fresh.values()})
                 for row in fresh.values():
                     board.put(row)
@@ -205,13 +209,6 @@ def _digest(row: ReportRow) -> str:
     # The sender too: an MMSC that reverses the two names the handset there.
     said = (*row.key, row.sender_key, row.mm_status, row.mm_status_raw or "", date)
     return sha256("\0".join(said).encode()).hexdigest()
-
-
-_EVENT_COLUMNS: Final = tuple(column.name for column in report_event.columns if column.name not in {"id", "digest"})
-
-
-def _event(digest: str, row: ReportRow) -> dict[str, object]:
-    return {"digest": digest, **{name: getattr(row, name) for name in _EVENT_COLUMNS}}
 
 
 def _report(row: AnyRow, batch_id: str | None) -> Report:
