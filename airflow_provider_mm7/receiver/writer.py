@@ -1,9 +1,10 @@
-"""Group commit: what queued while the last commit ran becomes the next one."""
+"""Group commit: what queued while the last commit ran, and until callers have no more, becomes the next one."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,11 @@ Outcome = TypeVar("Outcome")
 
 #: Items of one commit: bounds its statement and the time that the last of them waits.
 MAX_GROUP = 500
+#: Turns of the event loop without a new item after which callers have no more: one reads what came in on connections,
+#: one lets each become an item.
+QUIET_TURNS = 5
+#: Seconds after which a commit begins although there are always more.
+GATHER_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +37,9 @@ class _Waiting(Generic[Item, Outcome]):
 class GroupWriter(Generic[Item, Outcome]):
     """One thread that commits, in groups, what many callers put.
 
-    No timer: a lone item is committed at once, a burst in as few commits as the disk allows, since all that queued
-    during a commit becomes the next group. Callers may run in any event loop; each loop is woken once a group.
+    A commit begins when the event loop has run dry: a lone item is committed at once, and a burst in as few commits as
+    can be, each of which costs as much as a dozen items. Beside a busy event loop it would also take twice as long
+    (docs/decisions/receiver-threads.rst). Callers may run in any event loop; each loop is woken once a group.
 
     :param commit: commits a group and returns one outcome an item; called in the writer's thread only.
     :param patience_s: seconds that a caller waits for its commit; None: until it is done.
@@ -49,6 +56,7 @@ class GroupWriter(Generic[Item, Outcome]):
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._waiting: list[_Waiting[Item, Outcome]] = []
+        self._gather_until = 0.0
         self._working = False
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -67,37 +75,77 @@ class GroupWriter(Generic[Item, Outcome]):
             if self._closed:
                 raise RuntimeError("the writer is closed")
             self._waiting.append(_Waiting(item, loop, answer))
-        # Not before whatever else is ready in this turn of the loop has been put: it joins the same commit.
-        loop.call_soon(self._begin)
+            if len(self._waiting) == 1:
+                self._gather_until = time.monotonic() + GATHER_S
+            count, working = len(self._waiting), self._working
+        if not working:
+            loop.call_soon(self._begin, loop, count, QUIET_TURNS)
+        if self._patience_s is None:
+            return await answer
+        patience = loop.call_later(self._patience_s, self._give_up, answer)
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await answer
-        except TimeoutError:
-            raise StoreUnavailable(f"no commit within {self._patience_s:g} s") from None
+            return await answer
+        finally:
+            patience.cancel()
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
         with self._lock:
             self._closed = True
             if not self._working:
-                self._thread.submit(self._work_off)
+                self._thread.submit(self._work)
         self._thread.shutdown(wait=True)
 
-    def _begin(self) -> None:
-        with self._lock:
-            if self._waiting and not self._working and not self._closed:
-                self._working = True
-                self._thread.submit(self._work_off)
+    def _give_up(self, answer: asyncio.Future[Outcome]) -> None:
+        if not answer.done():
+            answer.set_exception(StoreUnavailable(f"no commit within {self._patience_s:g} s"))
 
-    def _work_off(self) -> None:
+    def _begin(self, loop: asyncio.AbstractEventLoop, count: int, turns: int) -> None:
+        """Begin a commit, unless there is more to come: each item that is put asks, and the last one's asking counts.
+
+        :param count: items that waited when it was asked.
+        :param turns: of the loop that are to pass before.
+        """
+        with self._lock:
+            if not self._waiting or self._working or self._closed:
+                return
+            if len(self._waiting) < MAX_GROUP and time.monotonic() < self._gather_until:
+                if len(self._waiting) > count:
+                    return
+                if turns:
+                    loop.call_soon(self._begin, loop, count, turns - 1)
+                    return
+            self._working = True
+            self._thread.submit(self._work)
+
+    def _work(self) -> None:
+        """Commit a group; when no loop can begin the next one, or none is awaited, that one too."""
         while group := self._next():
             self._settle(group)
+            if self._handed_over():
+                return
 
     def _next(self) -> list[_Waiting[Item, Outcome]]:
         with self._lock:
             group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
             self._working = bool(group)
         return group
+
+    def _handed_over(self) -> bool:
+        with self._lock:
+            if self._closed:
+                return False
+            self._working = False
+            if not self._waiting:
+                return True
+            self._gather_until = time.monotonic() + GATHER_S
+            loop = self._waiting[-1].loop
+            try:
+                loop.call_soon_threadsafe(self._begin, loop, len(self._waiting), QUIET_TURNS)
+            except RuntimeError:
+                # That loop is closed.
+                self._working = True
+            return not self._working
 
     def _settle(self, group: list[_Waiting[Item, Outcome]]) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import AnyRow, Base
-from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.tables import DUE_NOW, alert, alert_scope
 from airflow_provider_mm7.store.text import identifier
 

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.protocol.addresses import number_key
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
-from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.families import admit
 from airflow_provider_mm7.store.tables import (
     CLAIMABLE,

@@ -83,7 +83,7 @@ class Claims(Base):
                 claimant,
                 counts,
                 limit=limit,
-                lease_until=now + timedelta(seconds=lease_s),
+                lease_s=lease_s,
                 transaction_id=transaction_id,
                 group=group,
                 now=now,
@@ -111,12 +111,13 @@ class Claims(Base):
 
         :return: rows it holds.
         """
-        statement = (
-            sa.update(submission)
-            .where(submission.c.batch_id == batch_id, SENDING, submission.c.owner_token == claimant.token)
-            .values(lease_until=self._clock() + timedelta(seconds=lease_s))
-        )
-        return self._db.write(lambda connection: connection.execute(statement).rowcount)
+
+        def extend(connection: sa.Connection) -> int:
+            until = self._now(connection) + timedelta(seconds=lease_s)
+            held = (submission.c.batch_id == batch_id, SENDING, submission.c.owner_token == claimant.token)
+            return connection.execute(sa.update(submission).where(*held).values(lease_until=until)).rowcount
+
+        return self._db.write(extend)
 
     def release(self, submission_ids: Iterable[int], claimant: Owner) -> int:
         """Give back rows that were claimed and surely not POSTed. The attempt does not count.
@@ -201,7 +202,7 @@ class Claims(Base):
             return 0
 
         def give_up(connection: sa.Connection) -> int:
-            over = sa.or_(submission.c.lease_until.is_(None), submission.c.lease_until < self._clock())
+            over = sa.or_(submission.c.lease_until.is_(None), submission.c.lease_until < self._now(connection))
             chosen = (
                 submission.c.batch_id == batch_id,
                 SENDING,

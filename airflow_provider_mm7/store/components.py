@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import Base
-from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.tables import component
 from airflow_provider_mm7.store.types import Component
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.batches import lock_batch
-from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.tables import FIRST_CONTENT, content, content_media, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Submission

@@ -15,6 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.prepared import Prepared
 from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, batch_minute, read_count
 from airflow_provider_mm7.store.types import State
@@ -79,11 +80,6 @@ class Counts:
                 if delivery != NO_REPORT:
                     news[batch_id, minute, delivery] += n
         return news
-
-
-def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """``INSERT`` with ``ON CONFLICT``, which both databases have and SQLAlchemy keeps per dialect."""
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def _upsert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
 from airflow_provider_mm7.store.url import masked, parse
@@ -206,6 +207,11 @@ def lock_names(connection: sa.Connection, names: set[int]) -> None:
             sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
             {"class": ADVISORY_CLASS, "names": sorted(names)},
         )
+
+
+def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """``INSERT`` with ``ON CONFLICT``, which both databases have and SQLAlchemy keeps per dialect."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def _after_fork() -> None:

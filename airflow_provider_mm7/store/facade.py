@@ -17,7 +17,7 @@ from airflow_provider_mm7.store.batches import Batches
 from airflow_provider_mm7.store.claims import Claims
 from airflow_provider_mm7.store.components import FRESH_S, Components
 from airflow_provider_mm7.store.contents import Contents
-from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.inbound import InboundMessages
 from airflow_provider_mm7.store.inbox import Inbox
 from airflow_provider_mm7.store.opt_outs import OptOuts

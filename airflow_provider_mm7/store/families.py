@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.tables import family_member, submission
 from airflow_provider_mm7.store.types import State
 

@@ -12,8 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import AnyRow, Base
-from airflow_provider_mm7.store.counts import insert_into
-from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.database import insert_into, lock_names
 from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
 from airflow_provider_mm7.store.keys import address_key, first_word
 from airflow_provider_mm7.store.opt_outs import record_changes

@@ -16,8 +16,7 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
-from airflow_provider_mm7.store.counts import insert_into
-from airflow_provider_mm7.store.database import lock_names
+from airflow_provider_mm7.store.database import insert_into, lock_names
 from airflow_provider_mm7.store.filters import ANY, InboundFilter, conditions
 from airflow_provider_mm7.store.handed import (
     MAX_WAITING,

@@ -18,7 +18,7 @@ from airflow_provider_mm7.protocol.statuses import READ, MMStatus, Outcome, is_f
 from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import lock_names
-from airflow_provider_mm7.store.prepared import Prepared, PreparedInsert, among
+from airflow_provider_mm7.store.prepared import Prepared, PreparedInsert, PreparedQuery, among
 from airflow_provider_mm7.store.tables import HAS_MESSAGE_ID, report, submission
 from airflow_provider_mm7.store.types import ReportKind
 
@@ -74,13 +74,14 @@ class _Target:
     read_status: str | None
 
 
-_SENT: Final = Prepared(
+_SENT: Final = PreparedQuery(
     lambda dialect: (
         sa.select(submission.c.message_id, *(submission.c[field.name] for field in fields(_Target)))
         .where(among(submission.c.message_id, "message_ids", dialect), HAS_MESSAGE_ID)
         .order_by(submission.c.id)
         .with_for_update(key_share=True)
-    )
+    ),
+    lambda row: (str(row[0]), _Target(*row[1:])),
 )
 #: Of most messages nothing was heard yet, and no row need be fetched.
 _HEARD_OF: Final = Prepared(
@@ -173,8 +174,9 @@ class Board:
 
     def _load(self, message_ids: list[str]) -> None:
         row: AnyRow
-        for row in _SENT.run(self._connection, message_ids=message_ids):
-            self._targets.setdefault(row[0], []).append(_Target(*row[1:]))
+        sent = _SENT.run(self._connection, message_ids=message_ids)
+        for message_id, target in sorted(sent, key=lambda one: one[1].id):
+            self._targets.setdefault(message_id, []).append(target)
         heard_of = set(_HEARD_OF.run(self._connection, message_ids=message_ids).scalars())
         if not heard_of:
             return

@@ -14,7 +14,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, chunks
-from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
 from airflow_provider_mm7.store.prepared import Prepared, among
 from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, report, submission
@@ -48,6 +49,10 @@ _CLAIMABLE: Final = Prepared(
 
 
 def _claim(dialect: str, transaction_id: sa.ColumnElement[str]) -> sa.Update:
+    # Whether a lease is over is asked by another machine, by another clock: the database's tells, where it has one.
+    until: sa.ColumnElement[Any] = sa.bindparam("until")
+    if dialect == "postgresql":
+        until = sa.func.clock_timestamp() + sa.bindparam("lease", type_=sa.Interval())
     return (
         sa.update(submission)
         .where(among(submission.c.id, "keys", dialect))
@@ -55,7 +60,7 @@ def _claim(dialect: str, transaction_id: sa.ColumnElement[str]) -> sa.Update:
             state=State.SENDING,
             attempts=submission.c.attempts + 1,
             owner_token=sa.bindparam("token"),
-            lease_until=sa.bindparam("until"),
+            lease_until=until,
             message_id=None,
             status_code=None,
             status_text=None,
@@ -119,7 +124,7 @@ def take(
     counts: Counts,
     *,
     limit: int,
-    lease_until: datetime,
+    lease_s: float,
     transaction_id: Callable[[], str],
     group: int,
     now: datetime,
@@ -138,7 +143,8 @@ def take(
         known = {"host": claimant.host, "pid": claimant.pid, "started": claimant.started, "claimed_at": now}
         connection.execute(_add_owner(connection.dialect.name), {"token": claimant.token, **known})
     prefix = f"{clean(transaction_id())}-"
-    common = {"token": claimant.token, "until": lease_until, "now": now}
+    lease = timedelta(seconds=lease_s)
+    common = {"token": claimant.token, "until": now + lease, "lease": lease, "now": now}
     parts = chunks(rows, CHUNK if group <= 1 else group)
     claimed = []
     for part in parts:

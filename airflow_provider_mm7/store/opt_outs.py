@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import CHUNK, AnyRow, Base, chunks
 from airflow_provider_mm7.store.consent import OPTED_OUT_TEXT, Confirmation, OptOut, OptOutChange, OptOutNews
-from airflow_provider_mm7.store.counts import Counts, insert_into
+from airflow_provider_mm7.store.counts import Counts
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.keys import address_key
 from airflow_provider_mm7.store.moves import count_move
 from airflow_provider_mm7.store.tables import DUE_NOW, opt_out, opt_out_clock, submission

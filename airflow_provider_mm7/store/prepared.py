@@ -10,10 +10,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+
+from airflow_provider_mm7.store.database import insert_into
+
+RowT = TypeVar("RowT")
 
 #: Makes a statement for a dialect, by its name.
 Make: TypeAlias = Callable[[str], Any]
@@ -95,24 +99,52 @@ class Prepared:
         return found
 
 
+class PreparedQuery(Generic[RowT]):
+    """A query whose rows, of numbers and texts, all come at once.
+
+    On SQLite they come as one value: its driver lets go of Python's lock for each row, and to get it back beside a busy
+    thread takes far longer than the row. Their order is only that of a query with a limit.
+
+    :param row: makes a row of its values.
+    """
+
+    def __init__(self, make: Make, row: Callable[[Sequence[Any]], RowT]) -> None:
+        self._prepared: Final = Prepared(lambda dialect: _gathered(make(dialect), dialect))
+        self._row: Final = row
+
+    def run(self, connection: sa.Connection, **parameters: Any) -> list[RowT]:
+        """Execute it and give the rows."""
+        result = self._prepared.run(connection, **parameters)
+        rows: Iterable[Any] = json.loads(result.scalar_one()) if connection.dialect.name == "sqlite" else result
+        return [self._row(row) for row in rows]
+
+
+def _gathered(query: sa.Select[Any], dialect: str) -> sa.Select[Any]:
+    if dialect != "sqlite":
+        return query
+    each = query.subquery()
+    return sa.select(sa.func.json_group_array(sa.func.json_array(*each.c)))
+
+
 class PreparedInsert:
     """An INSERT of many rows by one statement, whose text is the same for any number of them.
 
     A driver that runs a statement for each row waits for Python's lock after each. Values are numbers, texts and times.
 
     :param names: the columns that rows have values of, in their order.
+    :param unless: columns of a constraint; a row is left out if there is one with its values.
     """
 
-    def __init__(self, table: sa.Table, names: Sequence[str]) -> None:
+    def __init__(self, table: sa.Table, names: Sequence[str], *, unless: Sequence[str] = ()) -> None:
         self._types: Final = [(place, table.c[name].type) for place, name in enumerate(names)]
-        self._names: Final = names
-        self._prepared: Final = Prepared(partial(_insert, table, names))
+        self._prepared: Final = Prepared(partial(_insert, table, names, unless))
         self._processes: dict[str, list[tuple[int, _Process]]] = {}
 
-    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> int:
         """Execute it.
 
         :param rows: for each, a value of each column.
+        :return: how many are new.
         """
         processes = self._for(connection.dialect)
         # Rows that came together share their times.
@@ -126,8 +158,7 @@ class PreparedInsert:
                     done[key] = process(row[place])
                 value[place] = done[key]
             values.append(value)
-        if values:
-            self._prepared.run(connection, rows=values)
+        return self._prepared.run(connection, rows=values).rowcount if values else 0
 
     def _for(self, dialect: sa.Dialect) -> list[tuple[int, _Process]]:
         found = self._processes.get(dialect.name)
@@ -137,7 +168,7 @@ class PreparedInsert:
         return found
 
 
-def _insert(table: sa.Table, names: Sequence[str], dialect: str) -> sa.Insert:
+def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], dialect: str) -> sa.Insert:
     given: sa.BindParameter[Any] = sa.bindparam("rows", type_=_JsonText())
     values: list[sa.ColumnElement[Any]]
     if dialect == "sqlite":
@@ -149,7 +180,10 @@ def _insert(table: sa.Table, names: Sequence[str], dialect: str) -> sa.Insert:
             sa.cast(row.op("->>")(sa.literal_column(str(place))), table.c[name].type)
             for place, name in enumerate(names)
         ]
-    return sa.insert(table).from_select(names, sa.select(*values))
+    # SQLite would take ON CONFLICT for a part of FROM, were there no WHERE.
+    source = sa.select(*values).where(sa.true())
+    statement = insert_into(dialect, table).from_select(names, source)
+    return statement.on_conflict_do_nothing(index_elements=unless) if unless else statement
 
 
 def among(column: sa.ColumnElement[Any], name: str, dialect: str) -> sa.ColumnElement[bool]:

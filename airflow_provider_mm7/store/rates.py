@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store.base import Base
-from airflow_provider_mm7.store.counts import insert_into
+from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.tables import DUE_NOW, rate
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Final
@@ -30,7 +31,11 @@ _KNOWN: Final = Prepared(
 #: What of a report is kept beside its digest.
 _EVENT_COLUMNS: Final = tuple(column.name for column in report_event.columns if column.name not in {"id", "digest"})
 _event: Final = attrgetter(*_EVENT_COLUMNS)
-_HEARD: Final = PreparedInsert(report_event, ("digest", *_EVENT_COLUMNS))
+_HEARD: Final = PreparedInsert(report_event, ("digest", *_EVENT_COLUMNS), unless=("digest",))
+
+
+class _SomeAreKnown(Exception):
+    """Of the reports that were taken for new."""
 
 
 class Reports(Base):
@@ -69,28 +74,41 @@ class Reports(Base):
         raise StoreError(f"{len(rows) - len(stored)} of {len(rows)} reports: {error}", results=tuple(results))
 
     def _add(self, rows: list[ReportRow]) -> list[bool]:
-        digests = [_digest(row) for row in rows]
+        heard = [(_digest(row), row) for row in rows]
+        try:
+            return self._db.write(partial(self._store, heard, known=frozenset()))
+        except _SomeAreKnown:
+            # Repeats are rare: what is known is asked only then.
+            return self._db.write(partial(self._store, heard, known=None))
 
-        def store(connection: sa.Connection) -> list[bool]:
-            lock_messages(connection, {row.message_id for row in rows})
-            known = set(_KNOWN.run(connection, digests=digests).scalars())
-            results = []
-            fresh: dict[str, ReportRow] = {}
-            for digest, row in zip(digests, rows, strict=True):
-                results.append(digest not in known and digest not in fresh)
-                if results[-1]:
-                    fresh[digest] = row
-            if fresh:
-                _HEARD.run(connection, [(digest, *_event(row)) for digest, row in fresh.items()])
-                board = Board(connection, {row.message_id for row in fresh.values()})
-                for row in fresh.values():
-                    board.put(row)
-                counts = Counts()
-                board.write(counts)
-                counts.apply(connection, at=self._clock())
-            return results
+    def _store(
+        self, heard: list[tuple[str, ReportRow]], connection: sa.Connection, *, known: Set[str] | None
+    ) -> list[bool]:
+        """Store what is new.
 
-        return self._db.write(store)
+        :param heard: reports and their digests.
+        :param known: digests that are stored; None: ask for them.
+        :raises _SomeAreKnown: of those that are not known.
+        """
+        lock_messages(connection, {row.message_id for _, row in heard})
+        if known is None:
+            known = set(_KNOWN.run(connection, digests=[digest for digest, _ in heard]).scalars())
+        results = []
+        fresh: dict[str, ReportRow] = {}
+        for digest, row in heard:
+            results.append(digest not in known and digest not in fresh)
+            if results[-1]:
+                fresh[digest] = row
+        if fresh:
+            if _HEARD.run(connection, [(digest, *_event(row)) for digest, row in fresh.items()]) < len(fresh):
+                raise _SomeAreKnown
+            board = Board(connection, {row.message_id for row in fresh.values()})
+            for row in fresh.values():
+                board.put(row)
+            counts = Counts()
+            board.write(counts)
+            counts.apply(connection, at=self._clock())
+        return results
 
     def reports(
         self,

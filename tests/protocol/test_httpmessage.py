@@ -74,7 +74,9 @@ def test_a_compressed_body_in_chunks() -> None:
     assert read_http(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)) == (BODY, None)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(BODY)[:-9], gzip.compress(BODY)[:10] + b"\xff" * 20])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(BODY)[:-9], gzip.compress(BODY)[:10] + b"\xff" * 20], ids=["cut off", "nonsense"]
+)
 def test_a_compressed_body_that_is_damaged(body: bytes) -> None:
     with pytest.raises(ProtocolError, match="compressed"):
         read_http(GZIP_HEAD + body)

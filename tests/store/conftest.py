@@ -36,11 +36,16 @@ def now_of(store: Store) -> datetime:
 
 
 def let_pass(store: Store, clock: Clock, seconds: float) -> None:
-    """Let time pass for the leases of messages from handsets. PostgreSQL's clock obeys no test: there they go back."""
+    """Let time pass for leases. PostgreSQL's clock obeys no test: there they go back."""
     clock.advance(seconds)
     if store.dialect == "postgresql":
-        earlier = inbound_claim.c.lease_until - sa.literal(timedelta(seconds=seconds), sa.Interval())
-        store._db.write(lambda connection: connection.execute(sa.update(inbound_claim).values(lease_until=earlier)))
+        back = sa.literal(timedelta(seconds=seconds), sa.Interval())
+        for table in (inbound_claim, submission):
+            _write(store, sa.update(table).values(lease_until=table.c.lease_until - back))
+
+
+def _write(store: Store, statement: sa.Update) -> None:
+    store._db.write(lambda connection: connection.execute(statement))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_mm7.store import NewSubmission, Owner, Settlement, State, Store, Submission
-from tests.store.conftest import START, Clock
+from tests.store.conftest import START, Clock, let_pass
 from tests.store.make import claim, numbers, owner, planned, report, settled, transaction
 
 
@@ -199,14 +199,32 @@ class TestAbandoned:
     def test_of_whom_nothing_is_known_the_lease_decides(self, store: Store, clock: Clock) -> None:
         batch = planned(store)
         claim(store, batch)
-        clock.advance(60)
+        let_pass(store, clock, 50)
         assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 0
         assert store.extend_lease(batch.batch_id, owner(), lease_s=60) == 1
-        clock.advance(60)
+        let_pass(store, clock, 50)
         assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 0
-        clock.advance(0.1)
+        let_pass(store, clock, 10.1)
         assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: True) == 0
         assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 1
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("hours", [-1, 1])
+    def test_a_machine_whose_clock_is_wrong_gives_nobody_up(
+        self, postgres_store: Store, clock: Clock, hours: int
+    ) -> None:
+        """What it claims is not over at once elsewhere, and what others claim is not over for it."""
+        batch = planned(postgres_store, 2)
+        url = postgres_store._db.url.render_as_string(hide_password=False)
+        wrong = Store(url, clock=lambda: clock() + timedelta(hours=hours))
+        claim(postgres_store, batch, 1, token="right")
+        claim(wrong, batch, 1, token="wrong")
+        assert wrong.extend_lease(batch.batch_id, owner("wrong"), lease_s=60) == 1
+        for store in (postgres_store, wrong):
+            assert store.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 0
+        let_pass(postgres_store, clock, 61)
+        assert wrong.settle_abandoned(batch.batch_id, is_alive=lambda _: None) == 2
+        wrong.close()
 
     def test_unknown_rows_are_sent_again_only_when_told(self, store: Store) -> None:
         batch = planned(store, 1200)
