@@ -25,7 +25,7 @@ QUIET_TURNS = 5
 GATHER_S = 0.01
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting(Generic[Item, Outcome]):
     """An item, and who waits for its commit."""
 
