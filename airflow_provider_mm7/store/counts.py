@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_mm7.store.database import insert_into
-from airflow_provider_mm7.store.prepared import Prepared
+from airflow_provider_mm7.store.prepared import PreparedInsert
 from airflow_provider_mm7.store.tables import NO_REPORT, batch_count, batch_minute, read_count
 from airflow_provider_mm7.store.types import State
 
@@ -63,11 +60,9 @@ class Counts:
         news = self._news(at) if at is not None else Counter()
         self._refusals.clear()
         for table, changes in ((batch_count, self._changes), (read_count, self._reads), (batch_minute, news)):
-            names = [column.name for column in table.primary_key.columns]
-            rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(changes.items()) if n]
+            rows = [(*key, n) for key, n in sorted(changes.items()) if n]
             changes.clear()
-            if rows:
-                _UPSERTS[table.name].run_each(connection, rows)
+            _ADD[table.name].run(connection, rows)
 
     def _news(self, at: datetime) -> Counter[tuple[Any, ...]]:
         minute = int(at.timestamp()) // 60
@@ -82,13 +77,9 @@ class Counts:
         return news
 
 
-def _upsert(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    statement = insert_into(dialect, table).values({column: sa.bindparam(column.name) for column in table.columns})
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_={"n": table.c.n + statement.excluded.n}
-    )
+def _add_to(table: sa.Table) -> PreparedInsert:
+    key = [column.name for column in table.primary_key.columns]
+    return PreparedInsert(table, [*key, "n"], unless=key, add="n")
 
 
-_UPSERTS: Final = {
-    table.name: Prepared(partial(_upsert, table=table)) for table in (batch_count, read_count, batch_minute)
-}
+_ADD: Final = {table.name: _add_to(table) for table in (batch_count, read_count, batch_minute)}

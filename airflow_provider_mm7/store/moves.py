@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from airflow_provider_mm7.store.base import CHUNK, AnyRow, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
-from airflow_provider_mm7.store.prepared import Prepared, among
+from airflow_provider_mm7.store.prepared import Prepared, PreparedQuery, among, named
 from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, report, submission
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
@@ -34,17 +34,28 @@ _FROM: dict[State, frozenset[State]] = {
 #: so does one of what was taken out after it had left.
 _GIVEN_BACK = frozenset({State.PLANNED, State.RETRY, State.SUPPRESSED})
 
+
+class _Claimable(NamedTuple):
+    id: int
+    row_no: int
+    recipient: str
+    state: str
+    attempts: int
+    delivery: str
+
+
 # SKIP LOCKED is PostgreSQL's; SQLite, which renders nothing here, has one writer at a time.
-_CLAIMABLE: Final = Prepared(
+_CLAIMABLE: Final = PreparedQuery(
     lambda _: (
-        sa.select(*(submission.c[name] for name in ("id", "row_no", "recipient", "state", "attempts", "delivery")))
+        sa.select(*(submission.c[name] for name in _Claimable._fields))
         .where(
             submission.c.batch_id == sa.bindparam("batch"), CLAIMABLE, submission.c.not_before <= sa.bindparam("now")
         )
         .order_by(submission.c.not_before, submission.c.id)
         .limit(sa.bindparam("most"))
         .with_for_update(skip_locked=True)
-    )
+    ),
+    _Claimable._make,
 )
 
 
@@ -82,8 +93,17 @@ _OPTED_OUT: Final = Prepared(
     )
 )
 
+
+class _Asked(NamedTuple):
+    id: int
+    state: str
+    delivery: str
+    transaction_id: str | None
+    early: bool
+
+
 # With whether any report waits for its submission: mostly none does, and none need be looked for.
-_ASKED: Final = Prepared(
+_ASKED: Final = PreparedQuery(
     lambda dialect: (
         sa.select(
             *(submission.c[name] for name in ("id", "state", "delivery", "transaction_id")),
@@ -92,7 +112,8 @@ _ASKED: Final = Prepared(
         .where(among(submission.c.id, "keys", dialect), submission.c.batch_id == sa.bindparam("batch"))
         .order_by(submission.c.id)
         .with_for_update(key_share=True, of=submission)
-    )
+    ),
+    _Asked._make,
 )
 _SETTLED: Final[dict[str, Any]] = {
     "state": sa.bindparam("new_state"),
@@ -109,10 +130,10 @@ _SETTLE_ALIKE: Final = Prepared(
     )
 )
 _SETTLE_NAMED: Final = Prepared(
-    lambda _: (
+    lambda dialect: (
         sa.update(submission)
-        .where(submission.c.id == sa.bindparam("key"))
-        .values(message_id=sa.bindparam("message"), **_SETTLED)
+        .where(among(submission.c.id, "keys", dialect))
+        .values(message_id=named(submission.c.id, "names", dialect), **_SETTLED)
     )
 )
 
@@ -136,7 +157,7 @@ def take(
     :param remember: whether the ledger may not know the claimant yet.
     :param scope: whose opt-outs the claimed rows are marked by.
     """
-    rows = _CLAIMABLE.run(connection, batch=batch_id, now=now, most=limit).all() if limit > 0 else []
+    rows = _CLAIMABLE.run(connection, batch=batch_id, now=now, most=limit) if limit > 0 else []
     if not rows:
         return []
     if remember:
@@ -208,9 +229,8 @@ def record(
         nameless = [key for key in keys if names[key] is None]
         for part in chunks(nameless, CHUNK):
             _SETTLE_ALIKE.run(connection, keys=part, **told)
-        if len(nameless) < len(keys):
-            named = [{"key": key, "message": names[key]} for key in keys if names[key] is not None]
-            _SETTLE_NAMED.run_each(connection, named, **told)
+        for part in chunks((key for key in keys if names[key] is not None), CHUNK):
+            _SETTLE_NAMED.run(connection, keys=part, names={key: names[key] for key in part}, **told)
     if any(row.early for row in asked):
         accepted = {names[row.id] for row in rows if wanted[row.id].state is State.ACCEPTED}
         match_early(connection, {name for name in accepted if name}, counts)
@@ -236,7 +256,7 @@ def _due(settlement: Settlement, now: datetime, retry_after_s: float | None) -> 
     return NOT_BY_ITSELF if wait_s is None else now + timedelta(seconds=wait_s)
 
 
-def _may_move(row: AnyRow, settlement: Settlement) -> bool:
+def _may_move(row: _Asked, settlement: Settlement) -> bool:
     if settlement.transaction_id is not None and row.transaction_id != clean(settlement.transaction_id):
         return False
     if row.state in _FROM.get(settlement.state, frozenset()):

@@ -43,23 +43,6 @@ class _Compiled:
         values = self._values(parameters)
         return values if self.order is None else tuple(values[name] for name in self.order)
 
-    def bind_each(self, rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[Any]:
-        """Return the parameters of each row; what rows share is processed once."""
-        values = self._values(shared)
-        processes = [(name, process) for name, process in self.processes.items() if name in rows[0]]
-        if processes:
-            rows = [{**row, **{name: process(row[name]) for name, process in processes}} for row in rows]
-        if self.order is None:
-            return [{**values, **row} for row in rows]
-        places = [None if name in rows[0] else values[name] for name in self.order]
-        own = [(place, name) for place, name in enumerate(self.order) if name in rows[0]]
-        bound = []
-        for row in rows:
-            for place, name in own:
-                places[place] = row[name]
-            bound.append(tuple(places))
-        return bound
-
     def _values(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         values = {**self.fixed, **parameters}
         for name, process in self.processes.items():
@@ -79,18 +62,6 @@ class Prepared:
         """Execute it; values of a result are as the driver gives them."""
         compiled = self._for(connection.dialect)
         return connection.exec_driver_sql(compiled.text, compiled.bind(parameters))
-
-    def run_each(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]], **shared: Any) -> None:
-        """Execute it for each of some rows, of which there is at least one; all have the same keys.
-
-        :param shared: parameters that are the same for all rows.
-        """
-        if len(rows) == 1:
-            # For one row a driver does less than for the first of several.
-            self.run(connection, **rows[0], **shared)
-            return
-        compiled = self._for(connection.dialect)
-        connection.exec_driver_sql(compiled.text, compiled.bind_each(rows, shared))
 
     def _for(self, dialect: sa.Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)
@@ -133,11 +104,14 @@ class PreparedInsert:
 
     :param names: the columns that rows have values of, in their order.
     :param unless: columns of a constraint; a row is left out if there is one with its values.
+    :param add: a number that is added to that one's instead.
     """
 
-    def __init__(self, table: sa.Table, names: Sequence[str], *, unless: Sequence[str] = ()) -> None:
+    def __init__(
+        self, table: sa.Table, names: Sequence[str], *, unless: Sequence[str] = (), add: str | None = None
+    ) -> None:
         self._types: Final = [(place, table.c[name].type) for place, name in enumerate(names)]
-        self._prepared: Final = Prepared(partial(_insert, table, names, unless))
+        self._prepared: Final = Prepared(partial(_insert, table, names, unless, add))
         self._processes: dict[str, list[tuple[int, _Process]]] = {}
 
     def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> int:
@@ -168,7 +142,7 @@ class PreparedInsert:
         return found
 
 
-def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], dialect: str) -> sa.Insert:
+def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], add: str | None, dialect: str) -> sa.Insert:
     given: sa.BindParameter[Any] = sa.bindparam("rows", type_=_JsonText())
     values: list[sa.ColumnElement[Any]]
     if dialect == "sqlite":
@@ -183,6 +157,9 @@ def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], dialec
     # SQLite would take ON CONFLICT for a part of FROM, were there no WHERE.
     source = sa.select(*values).where(sa.true())
     statement = insert_into(dialect, table).from_select(names, source)
+    if add is not None:
+        more = table.c[add] + statement.excluded[add]
+        return statement.on_conflict_do_update(index_elements=unless, set_={add: more})
     return statement.on_conflict_do_nothing(index_elements=unless) if unless else statement
 
 
@@ -194,11 +171,20 @@ def among(column: sa.ColumnElement[Any], name: str, dialect: str) -> sa.ColumnEl
     return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
 
 
-class _JsonText(sa.types.TypeDecorator[list[Any]]):
+def named(column: sa.ColumnElement[Any], name: str, dialect: str) -> sa.ColumnElement[str]:
+    """Look a column's value up in a mapping, to texts, that is one parameter."""
+    given: sa.BindParameter[Any] = sa.bindparam(name, type_=_JsonText())
+    key = sa.cast(column, sa.Text)
+    if dialect == "sqlite":
+        return sa.func.json_extract(given, sa.literal_column("'$.\"'") + key + sa.literal_column("'\"'"))
+    return sa.cast(given, postgresql.JSONB).op("->>", return_type=sa.Text())(key)
+
+
+class _JsonText(sa.types.TypeDecorator[Any]):
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: list[Any] | None, dialect: sa.Dialect) -> str:
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
         return json.dumps(value, default=str)
 
 

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
+from airflow_provider_mm7.receiver import writer as writer_module
 from airflow_provider_mm7.receiver.writer import MAX_GROUP, GroupWriter
 
 WAIT_S = 20
@@ -80,6 +81,43 @@ async def test_what_queues_during_a_commit_becomes_the_next_one(writer: GroupWri
     disk.go.set()
     assert await results(tasks) == [number * 10 for number in range(50)]
     assert disk.groups == [[0], list(range(1, 50))]
+
+
+async def test_a_burst_becomes_one_commit(
+    writer: GroupWriter[int, int], disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_S", WAIT_S)
+    tasks = []
+    for number in range(20):
+        # A turn of the loop, in which a caller's next one may come.
+        tasks += await put(writer, number)
+    await results(tasks)
+    assert disk.groups == [list(range(20))]
+
+
+async def test_a_commit_begins_though_there_are_always_more(writer: GroupWriter[int, int], disk: Disk) -> None:
+    tasks = await put(writer, 0)
+    async with asyncio.timeout(WAIT_S):
+        while not disk.begun.acquire(blocking=False):
+            tasks += await put(writer, 0)
+    await results(tasks)
+
+
+async def test_who_waits_in_a_loop_that_was_closed_is_committed(writer: GroupWriter[int, int], disk: Disk) -> None:
+    disk.go.clear()
+    tasks = await put(writer, 0)
+    await begun(disk)
+
+    async def leave() -> None:
+        await put(writer, 1)
+
+    await asyncio.to_thread(asyncio.run, leave())
+    disk.go.set()
+    await results(tasks)
+    await begun(disk)
+    tasks = await put(writer, 2)
+    await results(tasks)
+    assert disk.groups == [[0], [1], [2]]
 
 
 async def test_a_group_is_bounded(writer: GroupWriter[int, int], disk: Disk) -> None:
