@@ -95,7 +95,10 @@ async def test_a_burst_becomes_one_commit(
     assert disk.groups == [list(range(20))]
 
 
-async def test_a_commit_begins_though_there_are_always_more(writer: GroupWriter[int, int], disk: Disk) -> None:
+async def test_a_commit_begins_though_there_are_always_more(
+    writer: GroupWriter[int, int], disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "MAX_GROUP", 10**9)
     tasks = await put(writer, 0)
     async with asyncio.timeout(WAIT_S):
         while not disk.begun.acquire(blocking=False):
