@@ -114,14 +114,14 @@ class PreparedInsert:
         self._prepared: Final = Prepared(partial(_insert, table, names, unless, add))
         self._processes: dict[str, list[tuple[int, _Process]]] = {}
 
-    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> int:
+    def run(self, connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> int:
         """Execute it.
 
         :param rows: for each, a value of each column.
         :return: how many are new.
         """
         processes = self._for(connection.dialect)
-        # Rows that came together share their times.
+        # Rows that came together share their times; as long as the rows live, so do the ids of their values.
         done: dict[int, Any] = {}
         values = []
         for row in rows:
