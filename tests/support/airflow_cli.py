@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.metadata_database import put_metadata_database
+
 #: Bound for one command; ``db migrate`` is the slowest.
 TIMEOUT_S = 240.0
 
@@ -68,8 +70,12 @@ class AirflowHome:
 def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
     """Return a home with a migrated metadata database; copied by :func:`airflow_home`, never written to."""
     home = AirflowHome(tmp_path_factory.mktemp("airflow_home"))
-    done = home.run("db", "migrate")
-    assert done.returncode == 0, done.stderr
+
+    def migrate() -> None:
+        done = home.run("db", "migrate")
+        assert done.returncode == 0, done.stderr
+
+    put_metadata_database(home.path, migrate)
     return home
 
 

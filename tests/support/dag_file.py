@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.metadata_database import put_metadata_database
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180
 #: Of the output, for a failed assertion.
@@ -90,6 +92,6 @@ def run_dag_file(path: Path, home: Path, extra_env: Mapping[str, str] | None = N
         assert done.returncode == 0, done.stdout[-TAIL:]
         return done.stdout
 
-    python("-m", "airflow", "db", "migrate")
+    put_metadata_database(home, lambda: python("-m", "airflow", "db", "migrate"))
     output = python(str(path))
     return json.loads((home / _RESULT).read_text()), output
