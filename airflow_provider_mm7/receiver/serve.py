@@ -17,7 +17,7 @@ KEEP_ALIVE_S = 60
 #: Seconds for which a thread may keep the interpreter lock. At the default of 5 ms the event loop waits behind the
 #: writer's statements each time it has let go of the lock; measured, 0.5 ms gave 1.6 times the reports a second.
 SWITCH_INTERVAL_S = 0.0005
-#: New objects after which garbage is looked for; Python's 700 are those of a few callbacks.
+#: New objects after which garbage is looked for; Python's own number, 700 up to 3.12, is that of a few callbacks.
 GARBAGE_OBJECTS = 10_000
 
 

@@ -19,7 +19,7 @@ Outcome = TypeVar("Outcome")
 #: Items of one commit: bounds its statement and the time that the last of them waits.
 MAX_GROUP = 500
 #: Turns of the event loop without a new item after which callers have no more: one reads what came in on connections,
-#: one lets each become an item.
+#: one lets each become an item; with two, every other caller missed the commit, and some more cost nothing.
 QUIET_TURNS = 5
 #: Seconds after which a commit begins although there are always more.
 GATHER_S = 0.01
@@ -111,7 +111,10 @@ class GroupWriter(Generic[Item, Outcome]):
                 return
             if len(self._waiting) < MAX_GROUP and time.monotonic() < self._gather_until:
                 if len(self._waiting) > count:
-                    return
+                    if self._waiting[-1].loop is loop:
+                        return
+                    # The last one's loop may be busy with other things.
+                    count = len(self._waiting)
                 if turns:
                     loop.call_soon(self._begin, loop, count, turns - 1)
                     return
@@ -139,12 +142,13 @@ class GroupWriter(Generic[Item, Outcome]):
             if not self._waiting:
                 return True
             self._gather_until = time.monotonic() + GATHER_S
-            loop = self._waiting[-1].loop
-            try:
-                loop.call_soon_threadsafe(self._begin, loop, len(self._waiting), QUIET_TURNS)
-            except RuntimeError:
-                # That loop is closed.
-                self._working = True
+            asked = 0
+            for loop in {one.loop for one in self._waiting}:
+                # One that is closed asks no more.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._begin, loop, len(self._waiting), QUIET_TURNS)
+                    asked += 1
+            self._working = not asked
             return not self._working
 
     def _settle(self, group: list[_Waiting[Item, Outcome]]) -> None:

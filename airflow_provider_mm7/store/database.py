@@ -40,6 +40,9 @@ _REPEATABLE: Final = frozenset({"40P01", "40001"})
 _REPEATS: Final = 5
 _REPEAT_PAUSE_S: Final = 0.02
 
+#: PostgreSQL's class of errors for values that are too large for it, alone or together.
+_PROGRAM_LIMIT: Final = "54"
+
 _REFUSALS: Final = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.NotSupportedError)
 
 _WRITE: Final = "mm7_write"
@@ -137,7 +140,8 @@ class Database:
     def _translate(self, error: exc.SQLAlchemyError) -> StoreError:
         reason = self._reason(error)
         # These say that the statement or its values are at fault; whatever else there is, the database is.
-        if isinstance(error, _REFUSALS) or not isinstance(error, (exc.DBAPIError, exc.TimeoutError)):
+        too_much = isinstance(error, exc.DBAPIError) and sqlstate(error).startswith(_PROGRAM_LIMIT)
+        if too_much or isinstance(error, _REFUSALS) or not isinstance(error, (exc.DBAPIError, exc.TimeoutError)):
             return StoreError(f"The store {self.url_masked} refused a statement: {reason}", reason=reason)
         return StoreUnavailable(f"The store {self.url_masked} cannot be used now: {reason}", reason=reason)
 
@@ -169,7 +173,7 @@ def _new_engine(url: sa.URL) -> sa.Engine:
         event.listen(engine, "connect", _sqlite_connected)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         hide_parameters=True,
         pool_pre_ping=True,
@@ -181,6 +185,20 @@ def _new_engine(url: sa.URL) -> sa.Engine:
             **_NOTICE_SILENCE,
         },
     )
+    event.listen(engine, "connect", _postgresql_connected)
+    return engine
+
+
+def _postgresql_connected(connection: Any, _record: object) -> None:
+    # A plan that was made for all values while a table was empty would be kept when it has grown, and read all of it.
+    # Not a start-up option: poolers refuse those.
+    cursor = connection.cursor()
+    try:
+        cursor.execute("SET plan_cache_mode = force_custom_plan")
+    finally:
+        cursor.close()
+    # A rollback would undo it.
+    connection.commit()
 
 
 def _sqlite_connected(connection: Any, _record: object) -> None:

@@ -118,16 +118,16 @@ class PreparedInsert:
         """Execute it.
 
         :param rows: for each, a value of each column.
-        :return: how many are new.
+        :return: how many are new, or were added to.
         """
         processes = self._for(connection.dialect)
         # Rows that came together share their times; as long as the rows live, so do the ids of their values.
-        done: dict[int, Any] = {}
+        done: dict[tuple[int, int], Any] = {}
         values = []
         for row in rows:
             value = list(row)
             for place, process in processes:
-                key = id(row[place])
+                key = id(process), id(row[place])
                 if key not in done:
                     done[key] = process(row[place])
                 value[place] = done[key]

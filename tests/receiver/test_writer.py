@@ -123,6 +123,33 @@ async def test_who_waits_in_a_loop_that_was_closed_is_committed(writer: GroupWri
     assert disk.groups == [[0], [1], [2]]
 
 
+async def test_who_waits_in_a_busy_loop_holds_up_no_other(
+    writer: GroupWriter[int, int], disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "GATHER_S", 10 * WAIT_S)
+    free, busy = threading.Event(), threading.Event()
+
+    async def stay() -> None:
+        task = asyncio.ensure_future(writer.put(1))
+        await asyncio.sleep(0)
+        # The loop of this thread does nothing more until the other's item is committed.
+        busy.set()
+        assert free.wait(WAIT_S)
+        await task
+
+    tasks = [asyncio.ensure_future(writer.put(0))]
+    await asyncio.sleep(0)
+    other = threading.Thread(target=asyncio.run, args=(stay(),))
+    other.start()
+    assert busy.wait(WAIT_S)
+    try:
+        assert await results(tasks) == [0]
+    finally:
+        free.set()
+        await asyncio.to_thread(other.join, WAIT_S)
+    assert disk.groups == [[0, 1]]
+
+
 async def test_a_group_is_bounded(writer: GroupWriter[int, int], disk: Disk) -> None:
     disk.go.clear()
     tasks = await put(writer, -1)

@@ -3,11 +3,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import secrets
 import signal
 import sqlite3
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from airflow_provider_mm7.exceptions import InputError, StoreError, StoreUnavailable
 from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, open_store
 from airflow_provider_mm7.store.database import Database
-from airflow_provider_mm7.store.tables import submission
+from airflow_provider_mm7.store.tables import rate, submission
 from airflow_provider_mm7.store.url import masked, parse
 from tests.store.make import claim, numbers, planned, settled
 from tests.support.postgres_server import Postgres
@@ -155,6 +158,26 @@ def test_a_killed_postgres_loses_nothing_and_is_found_again() -> None:
         assert store.settle(batch.batch_id, settled(items)) == 6
         assert store.summary(batch.batch_id).accepted == 10
         store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_plans_are_made_for_the_tables_as_they_are(postgres_server: Postgres, driver: str) -> None:
+    with postgres_server.database(driver=driver) as url:
+        store = Store(url)
+        with suppress(ZeroDivisionError):
+            store._db.read(lambda _: 1 // 0)
+        assert store._db.read(lambda one: one.scalar(sa.text("SHOW plan_cache_mode"))) == "force_custom_plan"
+        store.close()
+
+
+@pytest.mark.postgres
+def test_what_is_too_large_for_the_database_is_refused(postgres_store: Store) -> None:
+    """The database is not down: whatever else came with it can be stored."""
+    values = {"conn_id": secrets.token_hex(10_000), "next_at": datetime.now(UTC)}
+    with pytest.raises(StoreError, match="refused") as caught:
+        postgres_store._db.write(lambda connection: connection.execute(sa.insert(rate), values))
+    assert not isinstance(caught.value, StoreUnavailable)
 
 
 @pytest.mark.postgres
