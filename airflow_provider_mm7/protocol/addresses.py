@@ -51,10 +51,6 @@ def number_key(value: str) -> str:
     :param value: ``+64 21 1234567/TYPE=PLMN@host``, ``111122``, ``a@B.example``.
     :return: digits of a number; anything with letters in it folded to lower case.
     """
-    digits = value.removeprefix("+")
-    if digits.isascii() and digits.isdigit():
-        # So most are spelled, and each report has two.
-        return digits
     plain = without_type(value)
     if plain[:4].casefold() == "tel:":
         plain = plain[4:]

@@ -6,8 +6,6 @@ import binascii
 import re
 from collections.abc import Mapping
 from email.header import decode_header, make_header
-from functools import lru_cache
-from types import MappingProxyType
 from urllib.parse import unquote
 
 from airflow_provider_mm7.protocol.limits import Limits, exceeded
@@ -24,8 +22,7 @@ _MAX_NAME = 1024
 _CONTENT_FIELD = re.compile(rb"[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[A-Za-z-]{1,40}[ \t]*:")
 
 
-@lru_cache(maxsize=128)
-def parse_parameters(value: str) -> tuple[str, Mapping[str, str]]:
+def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
     """Split a structured header value.
 
     :param value: ``multipart/related; type=text/xml; boundary="a b"``.
@@ -37,7 +34,7 @@ def parse_parameters(value: str) -> tuple[str, Mapping[str, str]]:
     for name, quoted, token in _PARAMETER.findall(value):
         text = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else token
         parameters.setdefault(name.lower(), text.strip())
-    return essence.strip().lower(), MappingProxyType(parameters)
+    return essence.strip().lower(), parameters
 
 
 def strip_id(value: str) -> str:

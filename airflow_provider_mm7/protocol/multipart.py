@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from airflow_provider_mm7.exceptions import MultipartError
@@ -47,7 +47,7 @@ class Entity:
 
     content_type: str
     media_type: str
-    parameters: Mapping[str, str]
+    parameters: dict[str, str]
     content_id: str | None = None
     content_location: str | None = None
     name: str | None = None

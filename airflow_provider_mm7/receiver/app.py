@@ -161,7 +161,7 @@ class Receiver:
             body = await read_body(
                 request.receive, limit=self.config.max_body_bytes, timeout_s=self.config.body_timeout_s
             )
-            return await self._take(conn_id, _field(request, b"content-type"), body)
+            return await self._take(conn_id, request.headers.get("content-type"), body)
         except BodyTooLarge:
             log.warning("callback conn_id=%s http_status=413", conn_id)
             return answers.too_large()
@@ -201,17 +201,17 @@ class Receiver:
             reason = "too many look-ups" if isinstance(exc, LookupsBusy) else _without_values(exc)
             log.error("callback conn_id=%.80r http_status=503: credentials: %s", conn_id, reason)  # noqa: TRY400
             return answers.unavailable(self.config.retry_after_s)
-        if not (verifier or _NOBODY).accepts(_field(request, b"authorization")) or verifier is None:
+        if not (verifier or _NOBODY).accepts(request.headers.get("authorization")) or verifier is None:
             why = "wrong or missing credentials" if verifier else "this connection accepts no callbacks"
             log.warning("callback conn_id=%.80r http_status=401: %s", conn_id, why)
             return answers.unauthorized()
         if not address_allowed(request.client.host if request.client else None, verifier.networks):
             log.warning("callback conn_id=%s http_status=403: address outside callback_networks", conn_id)
             return answers.forbidden()
-        if (_field(request, b"content-encoding") or "").strip().lower() not in ("", "identity"):
+        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             log.warning("callback conn_id=%s http_status=415", conn_id)
             return answers.encoded()
-        declared = _field(request, b"content-length") or ""
+        declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self.config.max_body_bytes:
             log.warning("callback conn_id=%s http_status=413 content_length=%.20s", conn_id, declared)
             return answers.too_large()
@@ -372,14 +372,6 @@ class _Endpoint:
         """
         response = await self._handle(Request(scope, receive, send))
         await response(scope, receive, send)
-
-
-def _field(request: Request, name: bytes) -> str | None:
-    """Return a header's value, the first one; Starlette's own way took a twentieth of a callback's time."""
-    for found, value in request.scope["headers"]:
-        if found == name:
-            return str(value, "latin-1")
-    return None
 
 
 async def _in(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
