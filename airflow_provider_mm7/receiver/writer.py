@@ -25,7 +25,7 @@ QUIET_TURNS = 5
 GATHER_S = 0.01
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[Item, Outcome]):
     """An item, and who waits for its commit."""
 
@@ -103,21 +103,20 @@ class GroupWriter(Generic[Item, Outcome]):
     def _begin(self, loop: asyncio.AbstractEventLoop, count: int, turns: int) -> None:
         """Begin a commit, unless there is more to come: each item that is put asks, and the last one's asking counts.
 
+        :param loop: that asks.
         :param count: items that waited when it was asked.
         :param turns: of the loop that are to pass before.
         """
         with self._lock:
             if not self._waiting or self._working or self._closed:
                 return
-            if len(self._waiting) < MAX_GROUP and time.monotonic() < self._gather_until:
-                if len(self._waiting) > count:
-                    if self._waiting[-1].loop is loop:
-                        return
-                    # The last one's loop may be busy with other things.
-                    count = len(self._waiting)
-                if turns:
-                    loop.call_soon(self._begin, loop, count, turns - 1)
-                    return
+            due = len(self._waiting) >= MAX_GROUP or time.monotonic() >= self._gather_until
+            # Another loop may be busy with other things: its asking is not waited for.
+            if not due and len(self._waiting) > count and self._waiting[-1].loop is loop:
+                return
+            if not due and turns:
+                loop.call_soon(self._begin, loop, len(self._waiting), turns - 1)
+                return
             self._working = True
             self._thread.submit(self._work)
 
@@ -135,21 +134,23 @@ class GroupWriter(Generic[Item, Outcome]):
         return group
 
     def _handed_over(self) -> bool:
+        """Have the loops whose callers wait begin the next commit; False: none can, or none shall."""
         with self._lock:
             if self._closed:
                 return False
-            self._working = False
-            if not self._waiting:
-                return True
             self._gather_until = time.monotonic() + GATHER_S
-            asked = 0
-            for loop in {one.loop for one in self._waiting}:
-                # One that is closed asks no more.
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(self._begin, loop, len(self._waiting), QUIET_TURNS)
-                    asked += 1
-            self._working = not asked
+            loops = {one.loop for one in self._waiting}
+            asked = [loop for loop in loops if self._asks(loop)]
+            self._working = bool(loops) and not asked
             return not self._working
+
+    def _asks(self, loop: asyncio.AbstractEventLoop) -> bool:
+        try:
+            loop.call_soon_threadsafe(self._begin, loop, len(self._waiting), QUIET_TURNS)
+        except RuntimeError:
+            # It is closed.
+            return False
+        return True
 
     def _settle(self, group: list[_Waiting[Item, Outcome]]) -> None:
         try:

@@ -64,8 +64,9 @@ class ReportRow(NamedTuple):
 
 @dataclass(slots=True)
 class _Target:
-    """A submission that has the MessageID. Its fields are in the order of :data:`_SENT`."""
+    """A submission that has the MessageID."""
 
+    message_id: str
     id: int
     batch_id: str
     state: str
@@ -76,12 +77,12 @@ class _Target:
 
 _SENT: Final = PreparedQuery(
     lambda dialect: (
-        sa.select(submission.c.message_id, *(submission.c[field.name] for field in fields(_Target)))
+        sa.select(*(submission.c[field.name] for field in fields(_Target)))
         .where(among(submission.c.message_id, "message_ids", dialect), HAS_MESSAGE_ID)
         .order_by(submission.c.id)
         .with_for_update(key_share=True)
     ),
-    lambda row: (str(row[0]), _Target(*row[1:])),
+    lambda row: _Target(*row),
 )
 #: Of most messages nothing was heard yet, and no row need be fetched.
 _HEARD_OF: Final = Prepared(
@@ -163,7 +164,7 @@ class Board:
         told: dict[tuple[str, str | None], list[int]] = {}
         for target, _, _ in moved:
             told.setdefault((target.delivery, target.read_status), []).append(target.id)
-        for (delivered, read), ids in sorted(told.items(), key=lambda item: min(item[1])):
+        for (delivered, read), ids in told.items():
             for part in chunks(ids, CHUNK):
                 _TOLD.run(self._connection, keys=part, told=delivered, read=read)
         for target, delivery, read_status in moved:
@@ -174,9 +175,8 @@ class Board:
 
     def _load(self, message_ids: list[str]) -> None:
         row: AnyRow
-        sent = _SENT.run(self._connection, message_ids=message_ids)
-        for message_id, target in sorted(sent, key=lambda one: one[1].id):
-            self._targets.setdefault(message_id, []).append(target)
+        for target in sorted(_SENT.run(self._connection, message_ids=message_ids), key=lambda one: one.id):
+            self._targets.setdefault(target.message_id, []).append(target)
         heard_of = set(_HEARD_OF.run(self._connection, message_ids=message_ids).scalars())
         if not heard_of:
             return

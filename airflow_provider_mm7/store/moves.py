@@ -165,6 +165,7 @@ def take(
         connection.execute(_add_owner(connection.dialect.name), {"token": claimant.token, **known})
     prefix = f"{clean(transaction_id())}-"
     lease = timedelta(seconds=lease_s)
+    # Each database takes one of the two that tell the end of the lease.
     common = {"token": claimant.token, "until": now + lease, "lease": lease, "now": now}
     parts = chunks(rows, CHUNK if group <= 1 else group)
     claimed = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -114,30 +114,24 @@ class PreparedInsert:
         self._prepared: Final = Prepared(partial(_insert, table, names, unless, add))
         self._processes: dict[str, list[tuple[int, _Process]]] = {}
 
-    def run(self, connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> int:
+    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> int:
         """Execute it.
 
         :param rows: for each, a value of each column.
         :return: how many are new, or were added to.
         """
-        processes = self._for(connection.dialect)
-        # Rows that came together share their times; as long as the rows live, so do the ids of their values.
-        done: dict[tuple[int, int], Any] = {}
-        values = []
-        for row in rows:
-            value = list(row)
+        # Rows that came together share their times.
+        processes = [(place, cache(process)) for place, process in self._for(connection.dialect)]
+        values = [list(row) for row in rows]
+        for value in values:
             for place, process in processes:
-                key = id(process), id(row[place])
-                if key not in done:
-                    done[key] = process(row[place])
-                value[place] = done[key]
-            values.append(value)
+                value[place] = process(value[place])
         return self._prepared.run(connection, rows=values).rowcount if values else 0
 
     def _for(self, dialect: sa.Dialect) -> list[tuple[int, _Process]]:
         found = self._processes.get(dialect.name)
         if found is None:
-            made = [(place, kind.dialect_impl(dialect).bind_processor(dialect)) for place, kind in self._types]
+            made = [(place, _process(kind, dialect)) for place, kind in self._types]
             found = self._processes[dialect.name] = [(place, process) for place, process in made if process is not None]
         return found
 
@@ -188,11 +182,16 @@ class _JsonText(sa.types.TypeDecorator[Any]):
         return json.dumps(value, default=str)
 
 
+def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Process | None:
+    """What turns a value of a type into what the driver takes; None: nothing need be done."""
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
 def _compile(statement: Any, dialect: sa.Dialect) -> _Compiled:
     compiled = statement.compile(dialect=dialect)
     processes = {}
     for name, parameter in compiled.binds.items():
-        process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
+        process = _process(parameter.type, dialect)
         if process is not None:
             processes[name] = process
     fixed = {name: one.effective_value for name, one in compiled.binds.items() if not one.required}

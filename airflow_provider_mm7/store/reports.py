@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -35,7 +35,7 @@ _HEARD: Final = PreparedInsert(report_event, ("digest", *_EVENT_COLUMNS), unless
 
 
 class _SomeAreKnown(Exception):
-    """Of the reports that were taken for new."""
+    """Not all reports that were taken for new are new."""
 
 
 class Reports(Base):
@@ -76,23 +76,20 @@ class Reports(Base):
     def _add(self, rows: list[ReportRow]) -> list[bool]:
         heard = [(_digest(row), row) for row in rows]
         try:
-            return self._db.write(partial(self._store, heard, known=frozenset()))
+            return self._db.write(partial(self._store, heard, ask=False))
         except _SomeAreKnown:
-            # Repeats are rare: what is known is asked only then.
-            return self._db.write(partial(self._store, heard, known=None))
+            return self._db.write(partial(self._store, heard, ask=True))
 
-    def _store(
-        self, heard: list[tuple[str, ReportRow]], connection: sa.Connection, *, known: Set[str] | None
-    ) -> list[bool]:
+    def _store(self, heard: list[tuple[str, ReportRow]], connection: sa.Connection, *, ask: bool) -> list[bool]:
         """Store what is new.
 
         :param heard: reports and their digests.
-        :param known: digests that are stored; None: ask for them.
-        :raises _SomeAreKnown: of those that are not known.
+        :param ask: which of them are stored. Repeats are rare: otherwise all are taken for new.
+        :raises _SomeAreKnown: they are not.
         """
         lock_messages(connection, {row.message_id for _, row in heard})
-        if known is None:
-            known = set(_KNOWN.run(connection, digests=[digest for digest, _ in heard]).scalars())
+        digests = [digest for digest, _ in heard]
+        known = set(_KNOWN.run(connection, digests=digests).scalars()) if ask else set()
         results = []
         fresh: dict[str, ReportRow] = {}
         for digest, row in heard:
