@@ -266,7 +266,7 @@ class Mailing:
         return self._courier.send(
             Work(
                 # The spool numbers contents from 1 on.
-                submissions=(
+                submissions=lambda: (
                     NewSubmission(recipient=row.number, content=row.content - 1) for row in self._spool.rows()
                 ),
                 compose=composer.compose,

@@ -11,6 +11,8 @@ from airflow_provider_mm7.exceptions import AddressError
 #: E.164: country code and number together have at most 15 digits and no trunk prefix.
 _E164 = re.compile(r"\+?([1-9][0-9]{6,14})")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
+#: How numbers mostly are written.
+_PLAIN = re.compile(r"\+?([0-9]+)")
 _NOT_DIGIT = re.compile(r"[^0-9]+")
 _TYPE = re.compile("/TYPE=", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
@@ -51,6 +53,9 @@ def number_key(value: str) -> str:
     :param value: ``+64 21 1234567/TYPE=PLMN@host``, ``111122``, ``a@B.example``.
     :return: digits of a number; anything with letters in it folded to lower case.
     """
+    number = _PLAIN.fullmatch(value)
+    if number:
+        return number[1]
     plain = without_type(value)
     if plain[:4].casefold() == "tel:":
         plain = plain[4:]

@@ -53,12 +53,14 @@ class SendResult:
     :ivar messages: its submissions, up to :data:`MAX_LISTED_MESSAGES`.
     :ivar problems: those that are not accepted, up to as many.
     :ivar halted_by: the error for which sending stopped before the end, if one did.
+    :ivar missing: recipients that another task took out of the batch before they were sent.
     """
 
     summary: BatchSummary
     messages: tuple[Submission, ...] = ()
     problems: tuple[Submission, ...] = ()
     halted_by: MM7Error | None = None
+    missing: int = 0
 
     def as_xcom(self, *, messages: bool = True) -> dict[str, Any]:
         """Return the XCom contract; a message that another process is sending counts as unknown."""
@@ -106,6 +108,13 @@ def find_failure(result: SendResult, *, fail_on: FailOn, on_unknown: OnUnknown) 
     """
     counts, where = result.summary, f"batch {result.summary.batch_id}"
     unknown = counts.unknown + counts.sending
+    if result.missing:
+        # To try again would take out the other task's.
+        return Failure(
+            retryable=False,
+            text=f"{where}: {result.missing} recipients were not sent to: another task sends to others under this "
+            "idempotency_key and took them out. Give each task a key of its own",
+        )
     if counts.planned and result.halted_by is not None and not _worth_repeating(result.halted_by):
         return Failure(
             retryable=False, text=f"{where}: {counts.planned} of {counts.total} not sent: {result.halted_by}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from airflow_provider_mm7.exceptions import InputError, MM7Error
 from airflow_provider_mm7.protocol import Part, Payload, Verdict, number_key
-from airflow_provider_mm7.sending.engine import Compose, Engine, ignore
+from airflow_provider_mm7.sending.engine import Compose, Engine
 from airflow_provider_mm7.sending.halt import never
 from airflow_provider_mm7.sending.keeping import Keeper, keeping
 from airflow_provider_mm7.sending.owner import is_alive
@@ -22,6 +22,7 @@ from airflow_provider_mm7.store import (
     Origin,
     RowKey,
     Settlement,
+    State,
     Store,
     Submission,
     connection_scope,
@@ -38,7 +39,7 @@ def utc_now() -> datetime:
 class Work:
     """What there is to send: who gets something, and how each message is made.
 
-    :ivar submissions: consumed once.
+    :ivar submissions: gives them, from the first one on with each call.
     :ivar compose: makes the payload for some of them.
     :ivar group_size: recipients in one SubmitReq.
     :ivar wanted: tells which of some rows are asked for, where the submissions need not be held for that.
@@ -46,7 +47,7 @@ class Work:
     :ivar media: that all messages share.
     """
 
-    submissions: Iterable[NewSubmission]
+    submissions: Callable[[], Iterable[NewSubmission]]
     compose: Compose
     contents: Iterable[NewContent] = ()
     group_size: int = 1
@@ -68,7 +69,7 @@ def work_of(prepared: Prepared) -> Work:
         return prepared.payload([by_key[key] for key in keys], transaction_id)
 
     return Work(
-        submissions=(NewSubmission(recipient=item.number) for item in by_key.values()),
+        submissions=lambda: (NewSubmission(recipient=item.number) for item in by_key.values()),
         compose=compose,
         contents=[content_of(prepared.template.subject, prepared.options, prepared.parts)],
         media=[part for part in prepared.parts if not is_text(part.content_type)],
@@ -119,13 +120,23 @@ def send(
         store.settle_abandoned(other, is_alive=is_alive)
     contents = store.record_contents(batch.batch_id, work.contents)
     resend = on_unknown is OnUnknown.RESEND
-    store.replan(batch.batch_id, work.submissions, wanted=work.wanted, family=family, contents=contents, resend=resend)
+    due = store.replan(
+        batch.batch_id, work.submissions(), wanted=work.wanted, family=family, contents=contents, resend=resend
+    )
     store.drop_unused_contents(batch.batch_id, used=len(contents))
     scope = (opt_out_scope or connection_scope(conn_id)) if honour_opt_outs else None
     if scope is not None:
         store.suppress_opted_out(batch.batch_id, scope, unknown=resend)
     if on_batch is not None:
         on_batch(batch.batch_id)
+    ended = 0
+
+    def count(settlements: Sequence[Settlement]) -> None:
+        nonlocal ended
+        ended += sum(item.state is not State.RETRY for item in settlements)
+        if settled is not None:
+            settled(settlements)
+
     engine = Engine(
         store=store,
         client=client,
@@ -135,12 +146,14 @@ def send(
         pace=None if rate_per_s is None else Pace(conn_id=conn_id, rate_per_s=rate_per_s),
         opt_out_scope=scope,
         resend_unknown=resend,
-        settled=settled or ignore,
+        settled=count,
         stopped=stopped or never,
     )
     with keeping(keeper, store, batch.batch_id, work.media):
         halted_by = engine.run(batch.batch_id)
-    return read_result(store, batch.batch_id, halted_by=halted_by)
+    # Whoever plans others under this key takes out what is not sent yet. Mostly, this run has sent all of it itself.
+    missing = store.missing(batch.batch_id, work.submissions(), family=family) if ended < due else 0
+    return replace(read_result(store, batch.batch_id, halted_by=halted_by), missing=missing)
 
 
 def read_result(store: Store, batch_id: str, *, halted_by: MM7Error | None = None) -> SendResult:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -15,6 +15,7 @@ from airflow_provider_mm7.store.base import CHUNK, IN_LIST, AnyRow, Base, chunks
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.families import admit
+from airflow_provider_mm7.store.prepared import PreparedInsert, PreparedQuery, among
 from airflow_provider_mm7.store.tables import (
     CLAIMABLE,
     DUE_NOW,
@@ -35,6 +36,58 @@ _IN_DOUBT = (State.SENDING, State.UNKNOWN)
 
 #: Recipient key and row of a submission: what it is one by in its batch.
 RowKey: TypeAlias = tuple[str, int]
+
+
+class _Planned(NamedTuple):
+    """What became of a chunk that was planned.
+
+    :ivar added: rows that were not there.
+    :ivar due: rows that are to be sent, those among them.
+    :ivar keys: all that were asked for.
+    """
+
+    added: int
+    due: int
+    keys: Set[RowKey]
+
+
+class _Row(NamedTuple):
+    """What planning looks at of a row that is there."""
+
+    id: int
+    recipient_key: str
+    row_no: int
+    state: str
+    content_no: int | None
+    delivery: str
+
+    @property
+    def key(self) -> RowKey:
+        return self.recipient_key, self.row_no
+
+
+_COLUMNS: Final = [submission.c[name] for name in _Row._fields]
+_ADD: Final = PreparedInsert(
+    submission,
+    ("recipient_key", "row_no", "recipient", "content_no"),
+    alike=("batch_id", "state", "attempts", "not_before", "delivery", "updated_at"),
+)
+_PRESENT: Final = PreparedQuery(
+    lambda dialect: sa.select(*_COLUMNS).where(
+        submission.c.batch_id == sa.bindparam("batch"), among(submission.c.recipient_key, "keys", dialect)
+    ),
+    _Row._make,
+)
+_NOT_SENT: Final = PreparedQuery(
+    lambda _: (
+        sa.select(*_COLUMNS)
+        .where(submission.c.batch_id == sa.bindparam("batch"), CLAIMABLE, submission.c.id > sa.bindparam("after"))
+        .order_by(submission.c.id)
+        .limit(sa.bindparam("most"))
+        .with_for_update(skip_locked=True)
+    ),
+    _Row._make,
+)
 
 
 def batch_id_of(key: str) -> str:
@@ -117,8 +170,8 @@ class Batches(Base):
         :return: how many were added.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        unsent = (*_UNSENT, *_IN_DOUBT) if resend else _UNSENT
-        return sum(self._plan(batch_id, chunk, family, contents, unsent) for chunk in chunks(submissions, CHUNK))
+        chunked = self._plan_all(batch_id, submissions, family, contents, resend=resend)
+        return sum(planned.added for planned in chunked)
 
     def replan(
         self,
@@ -138,18 +191,55 @@ class Batches(Base):
         :param wanted: tells which of some (recipient key, row) are asked for, where whoever calls knows it without
             holding them all; None: they are collected from the submissions.
         :param family: see :meth:`plan`; likewise ``contents`` and ``resend``.
-        :return: how many were added.
+        :return: how many of them are to be sent now.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        if wanted is None:
-            submissions = list(submissions)
-            wanted = {row_key(new) for new in submissions}.intersection
-        added = self.plan(batch_id, submissions, family=family, contents=contents, resend=resend)
+        due, collected = 0, set[RowKey]()
+        for planned in self._plan_all(batch_id, submissions, family, contents, resend=resend):
+            due += planned.due
+            if wanted is None:
+                collected |= planned.keys
         after_id: int | None = 0
         while after_id is not None:
-            step = partial(_withdraw, batch_id=batch_id, wanted=wanted, after_id=after_id)
+            step = partial(_withdraw, batch_id=batch_id, wanted=wanted or collected.intersection, after_id=after_id)
             after_id = self._db.write(step)
-        return added
+        return due
+
+    def missing(self, batch_id: str, submissions: Iterable[NewSubmission], *, family: str | None = None) -> int:
+        """Count those that were planned and stand neither in the batch nor in another of the family any more.
+
+        :param submissions: consumed in chunks.
+        """
+        elsewhere = sa.select(family_member.c.recipient_key).where(
+            family_member.c.family == family, family_member.c.batch_id != batch_id
+        )
+
+        def count(connection: sa.Connection, wanted: set[RowKey]) -> int:
+            keys = [recipient_key for recipient_key, _ in wanted]
+            gone = wanted - {row.key for row in _PRESENT.run(connection, batch=batch_id, keys=keys)}
+            if gone and family is not None:
+                query = elsewhere.where(family_member.c.recipient_key.in_([key for key, _ in gone]))
+                others = set(connection.scalars(query))
+                gone = {(key, row_no) for key, row_no in gone if key not in others}
+            return len(gone)
+
+        return sum(
+            self._db.read(partial(count, wanted={row_key(new) for new in chunk}))
+            for chunk in chunks(submissions, CHUNK)
+        )
+
+    def _plan_all(
+        self,
+        batch_id: str,
+        submissions: Iterable[NewSubmission],
+        family: str | None,
+        contents: Sequence[int],
+        *,
+        resend: bool,
+    ) -> Iterator[_Planned]:
+        unsent = (*_UNSENT, *_IN_DOUBT) if resend else _UNSENT
+        for chunk in chunks(submissions, CHUNK):
+            yield self._plan(batch_id, chunk, family, contents, unsent)
 
     def _plan(
         self,
@@ -158,7 +248,7 @@ class Batches(Base):
         family: str | None,
         contents: Sequence[int],
         unsent: Sequence[State],
-    ) -> int:
+    ) -> _Planned:
         now = self._clock()
         wanted: dict[RowKey, str] = {}
         consists_of: dict[RowKey, int | None] = {}
@@ -168,11 +258,13 @@ class Batches(Base):
                 wanted[key] = identifier(new.recipient)
                 consists_of[key] = _content_no(contents[new.content]) if contents else None
 
-        def insert(connection: sa.Connection) -> int:
+        def insert(connection: sa.Connection) -> _Planned:
             lock_batch(connection, batch_id)
-            present = _present(connection, batch_id, {recipient_key for recipient_key, _ in wanted})
+            keys = list({recipient_key for recipient_key, _ in wanted})
+            present = {row.key: row for row in _PRESENT.run(connection, batch=batch_id, keys=keys)}
             if contents:
                 _change_contents(connection, present, consists_of, unsent)
+            due = sum(row.state in unsent for key, row in present.items() if key in wanted)
             missing = wanted.keys() - present.keys()
             counts = Counts()
             if missing and family is not None:
@@ -180,29 +272,20 @@ class Batches(Base):
                 missing = {(key, row_no) for key, row_no in missing if key in admitted}
             if not missing:
                 counts.apply(connection)
-                return 0
-            order = {key: place for place, key in enumerate(wanted)}
-            connection.execute(
-                sa.insert(submission),
-                [
-                    {
-                        "batch_id": batch_id,
-                        "row_no": row_no,
-                        "recipient": wanted[recipient_key, row_no],
-                        "recipient_key": recipient_key,
-                        "state": State.PLANNED,
-                        "attempts": 0,
-                        "not_before": DUE_NOW,
-                        "delivery": NO_REPORT,
-                        "updated_at": now,
-                        "content_no": consists_of[recipient_key, row_no],
-                    }
-                    for recipient_key, row_no in sorted(missing, key=order.__getitem__)
-                ],
+                return _Planned(added=0, due=due, keys=wanted.keys())
+            _ADD.run(
+                connection,
+                ((*key, recipient, consists_of[key]) for key, recipient in wanted.items() if key in missing),
+                batch_id=batch_id,
+                state=State.PLANNED,
+                attempts=0,
+                not_before=DUE_NOW,
+                delivery=NO_REPORT,
+                updated_at=now,
             )
             counts.add(batch_id, State.PLANNED, n=len(missing))
             counts.apply(connection)
-            return len(missing)
+            return _Planned(added=len(missing), due=due + len(missing), keys=wanted.keys())
 
         return self._db.write(insert)
 
@@ -300,17 +383,9 @@ def _content_no(number: int) -> int | None:
     return None if number == FIRST_CONTENT else number
 
 
-def _present(connection: sa.Connection, batch_id: str, recipient_keys: set[str]) -> dict[RowKey, AnyRow]:
-    columns = (submission.c[name] for name in ("id", "recipient_key", "row_no", "state", "content_no"))
-    query = sa.select(*columns).where(
-        submission.c.batch_id == batch_id, submission.c.recipient_key.in_(sorted(recipient_keys))
-    )
-    return {(row.recipient_key, row.row_no): row for row in connection.execute(query)}
-
-
 def _change_contents(
     connection: sa.Connection,
-    present: Mapping[RowKey, AnyRow],
+    present: Mapping[RowKey, _Row],
     consists_of: Mapping[RowKey, int | None],
     unsent: Sequence[State],
 ) -> None:
@@ -331,16 +406,9 @@ def _withdraw(
     connection: sa.Connection, batch_id: str, wanted: Callable[[Sequence[RowKey]], set[RowKey]], after_id: int
 ) -> int | None:
     """Delete unsent rows of other keys among the next ones; the id to go on from, None at the end."""
-    query = (
-        sa.select(submission)
-        .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.id > after_id)
-        .order_by(submission.c.id)
-        .limit(CHUNK)
-        .with_for_update(skip_locked=True)
-    )
-    rows = connection.execute(query).all()
-    asked_for = wanted([(row.recipient_key, row.row_no) for row in rows])
-    gone = [row for row in rows if (row.recipient_key, row.row_no) not in asked_for]
+    rows = _NOT_SENT.run(connection, batch=batch_id, after=after_id, most=CHUNK)
+    asked_for = wanted([row.key for row in rows])
+    gone = [row for row in rows if row.key not in asked_for]
     if gone:
         connection.execute(sa.delete(submission).where(submission.c.id.in_([row.id for row in gone])))
         counts = Counts()

@@ -103,21 +103,29 @@ class PreparedInsert:
     A driver that runs a statement for each row waits for Python's lock after each. Values are numbers, texts and times.
 
     :param names: the columns that rows have values of, in their order.
+    :param alike: columns that have one value in all rows.
     :param unless: columns of a constraint; a row is left out if there is one with its values.
     :param add: a number that is added to that one's instead.
     """
 
     def __init__(
-        self, table: sa.Table, names: Sequence[str], *, unless: Sequence[str] = (), add: str | None = None
+        self,
+        table: sa.Table,
+        names: Sequence[str],
+        *,
+        alike: Sequence[str] = (),
+        unless: Sequence[str] = (),
+        add: str | None = None,
     ) -> None:
         self._types: Final = [(place, table.c[name].type) for place, name in enumerate(names)]
-        self._prepared: Final = Prepared(partial(_insert, table, names, unless, add))
+        self._prepared: Final = Prepared(partial(_insert, table, names, alike, unless, add))
         self._processes: dict[str, list[tuple[int, _Process]]] = {}
 
-    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]]) -> int:
+    def run(self, connection: sa.Connection, rows: Iterable[Sequence[Any]], **alike: Any) -> int:
         """Execute it.
 
         :param rows: for each, a value of each column.
+        :param alike: the values that all rows have.
         :return: how many are new, or were added to.
         """
         # Rows that came together share their times.
@@ -126,7 +134,7 @@ class PreparedInsert:
         for value in values:
             for place, process in processes:
                 value[place] = process(value[place])
-        return self._prepared.run(connection, rows=values).rowcount if values else 0
+        return self._prepared.run(connection, rows=values, **alike).rowcount if values else 0
 
     def _for(self, dialect: sa.Dialect) -> list[tuple[int, _Process]]:
         found = self._processes.get(dialect.name)
@@ -136,7 +144,14 @@ class PreparedInsert:
         return found
 
 
-def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], add: str | None, dialect: str) -> sa.Insert:
+def _insert(
+    table: sa.Table,
+    names: Sequence[str],
+    alike: Sequence[str],
+    unless: Sequence[str],
+    add: str | None,
+    dialect: str,
+) -> sa.Insert:
     given: sa.BindParameter[Any] = sa.bindparam("rows", type_=_JsonText())
     values: list[sa.ColumnElement[Any]]
     if dialect == "sqlite":
@@ -148,9 +163,10 @@ def _insert(table: sa.Table, names: Sequence[str], unless: Sequence[str], add: s
             sa.cast(row.op("->>")(sa.literal_column(str(place))), table.c[name].type)
             for place, name in enumerate(names)
         ]
+    values += [sa.bindparam(name, type_=table.c[name].type) for name in alike]
     # SQLite would take ON CONFLICT for a part of FROM, were there no WHERE.
     source = sa.select(*values).where(sa.true())
-    statement = insert_into(dialect, table).from_select(names, source)
+    statement = insert_into(dialect, table).from_select([*names, *alike], source)
     if add is not None:
         more = table.c[add] + statement.excluded[add]
         return statement.on_conflict_do_update(index_elements=unless, set_={add: more})

@@ -27,7 +27,7 @@ from airflow_provider_mm7.exceptions import (
     StoreUnavailable,
 )
 from airflow_provider_mm7.protocol import Payload, Verdict, dump
-from airflow_provider_mm7.sending import OnUnknown, SendResult, claim_bound
+from airflow_provider_mm7.sending import FailOn, OnUnknown, SendResult, claim_bound, find_failure
 from airflow_provider_mm7.sending import engine as engine_module
 from airflow_provider_mm7.sending.owner import this_process
 from airflow_provider_mm7.sending.patience import PROBES, TRIES, UNREACHED_LIMIT
@@ -87,6 +87,33 @@ def test_recipients_added_later_are_sent_and_those_taken_away_are_not(store: Sto
         result = run(store, centre.url, (*numbers(2), "+64219999999"))
     assert sorted(centre.numbers) == [*numbers(2), "+64219999999"]
     assert result.summary.total == 3
+
+
+def test_two_tasks_under_one_key_with_other_recipients_do_not_lose_one_in_silence(store: Store) -> None:
+    one, other = numbers(2)
+    with mmsc() as centre:
+
+        def meanwhile(_: str) -> None:
+            run(store, centre.url, (other,))
+
+        lost = run(store, centre.url, (one,), on_batch=meanwhile)
+    assert centre.numbers == [other]
+    assert lost.missing == 1
+    failure = find_failure(lost, fail_on=FailOn.ANY, on_unknown=OnUnknown.HOLD)
+    assert failure is not None
+    assert not failure.retryable
+    assert "idempotency_key" in failure.text
+
+
+def test_two_tasks_under_one_key_with_the_same_recipients_miss_nobody(store: Store) -> None:
+    with mmsc() as centre:
+
+        def meanwhile(_: str) -> None:
+            run(store, centre.url, numbers(3))
+
+        second = run(store, centre.url, numbers(3), on_batch=meanwhile)
+    assert sorted(centre.numbers) == list(numbers(3))
+    assert (second.missing, second.summary.accepted) == (0, 3)
 
 
 def test_the_same_people_in_another_number_format_are_not_written_to_again(store: Store) -> None:

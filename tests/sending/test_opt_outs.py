@@ -596,7 +596,7 @@ def test_work_of_ones_own_is_freed_too(store: Store) -> None:
     prepared = message(numbers(2))
     by_key = {item.number: item for item in prepared.recipients}
     work = Work(
-        submissions=(NewSubmission(recipient=number) for number in numbers(2)),
+        submissions=lambda: (NewSubmission(recipient=number) for number in numbers(2)),
         compose=lambda group, tid: prepared.payload([by_key[item.recipient] for item in group], tid),
     )
     says(store, numbers(2)[1])

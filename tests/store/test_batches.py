@@ -91,7 +91,7 @@ class TestReplanning:
         store.settle(batch.batch_id, settled([retried], State.RETRY))
         store.settle(batch.batch_id, settled([doubtful], State.UNKNOWN))
         new = numbers(1, first=50)
-        assert store.replan(batch.batch_id, [NewSubmission(recipient=n) for n in [numbers(6)[5], *new]]) == 1
+        assert store.replan(batch.batch_id, [NewSubmission(recipient=n) for n in [numbers(6)[5], *new]]) == 2
         left = {item.recipient: item.state for item in store.submissions(batch.batch_id)}
         assert left == {
             sent.recipient: State.ACCEPTED,
@@ -104,7 +104,7 @@ class TestReplanning:
     def test_of_many_rows(self, store: Store) -> None:
         batch = planned(store, 2300)
         keep = numbers(2300)[::2]
-        assert store.replan(batch.batch_id, [NewSubmission(recipient=number) for number in keep]) == 0
+        assert store.replan(batch.batch_id, [NewSubmission(recipient=number) for number in keep]) == len(keep)
         assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == keep
 
     def test_of_rows_that_nobody_holds_all_at_once(self, store: Store) -> None:
@@ -116,10 +116,26 @@ class TestReplanning:
             return {(key, row) for key, row in keys if int(key) % 2}
 
         odd = [number for number in numbers(2300) if int(number) % 2]
-        assert store.replan(batch.batch_id, (NewSubmission(recipient=n) for n in odd), wanted=wanted) == 0
+        assert store.replan(batch.batch_id, (NewSubmission(recipient=n) for n in odd), wanted=wanted) == len(odd)
         assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == odd
         assert sum(asked) == 2300
         assert max(asked) < 2300
+
+    def test_what_is_due_is_what_was_not_sent(self, store: Store) -> None:
+        batch = planned(store, 3)
+        sent, doubtful, _ = claim(store, batch, 3)
+        store.settle(batch.batch_id, settled([sent]))
+        store.settle(batch.batch_id, settled([doubtful], State.UNKNOWN))
+        wanted = [NewSubmission(recipient=number) for number in numbers(4)]
+        assert store.replan(batch.batch_id, wanted) == 1
+        assert store.replan(batch.batch_id, wanted, resend=True) == 3
+
+    def test_what_another_task_took_out_is_missing(self, store: Store) -> None:
+        batch = planned(store, 2300)
+        wanted = [NewSubmission(recipient=number) for number in numbers(2300)]
+        assert store.missing(batch.batch_id, wanted) == 0
+        store.replan(batch.batch_id, wanted[:1100])
+        assert store.missing(batch.batch_id, iter(wanted)) == 1200
 
 
 class TestSummaries:

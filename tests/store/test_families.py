@@ -69,6 +69,16 @@ def test_a_number_that_was_withdrawn_is_free(store: Store) -> None:
     assert recipients(store, one) == []
 
 
+def test_what_another_chunk_has_is_not_missing(store: Store) -> None:
+    wanted = [NewSubmission(recipient=number) for number in numbers(4)]
+    one = plan(store, "one", numbers(4))
+    plan(store, "two", numbers(2, first=2))
+    assert (store.missing(one, wanted, family="campaign"), store.missing(one, wanted)) == (0, 2)
+    # Taken out of both: the family still says that this one has it.
+    store.replan(one, wanted[:1], family="campaign")
+    assert store.missing(one, wanted, family="campaign") == 1
+
+
 def test_other_families_and_batches_without_one_are_not_asked(store: Store) -> None:
     claim(store, plan(store, "one", numbers(2)))
     assert recipients(store, plan(store, "two", numbers(2), family="another")) == numbers(2)
