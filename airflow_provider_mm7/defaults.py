@@ -12,6 +12,9 @@ READ_TIMEOUT_S: Final = 60.0
 MAX_CONNECTIONS: Final = 16
 #: Bytes of a whole encoded message; carriers' practical limits run from 300 KB to 1.2 MB.
 MAX_MESSAGE_BYTES: Final = 1_048_576
+#: HTTP errors by which a gateway says that it handed the message on and got no answer, or none that it understood: 504
+#: (RFC 9110 clause 15.6.5), Cloudflare's 520 and 524, and what some proxies call their own time-outs.
+DOUBTFUL_STATUSES: Final = frozenset({504, 520, 524, 598, 599})
 
 #: Consumer of messages from handsets, for a DAG that names none.
 INBOUND_CONSUMER: Final = "default"

@@ -116,7 +116,8 @@ _MESSAGE_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "status_overrides": _field(
         "Status overrides",
-        'JSON object: status code to retry or permanent, such as {"3001": "permanent", "2569": "retry"}.',
+        'JSON object: status code to retry or permanent, such as {"3001": "permanent", "2569": "retry"}; '
+        'HTTP server error without MM7 to retry or unknown, such as {"502": "unknown"}.',
         ["object", "string"],
     ),
 }

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, MAX_MESSAGE_BYTES, READ_TIMEOUT_S
+from airflow_provider_mm7.defaults import (
+    CONNECT_TIMEOUT_S,
+    DOUBTFUL_STATUSES,
+    MAX_CONNECTIONS,
+    MAX_MESSAGE_BYTES,
+    READ_TIMEOUT_S,
+)
 from airflow_provider_mm7.hooks.fields import Fields, Network, read_extra
 from airflow_provider_mm7.hooks.opt_outs import OptOutSettings
 from airflow_provider_mm7.hooks.url import mmsc_url
@@ -35,6 +41,11 @@ AUTH = ("basic", "digest")
 NUMBER_FORMATS = ("plus", "digits")
 MEDIA_TYPES = ("registered", "vendor")
 OVERRIDES = ("retry", "permanent")
+#: Likewise on an HTTP server error without MM7: surely not accepted, or perhaps.
+HTTP_OVERRIDES = ("retry", "unknown")
+
+#: HTTP statuses have three digits, those of MM7 four.
+_LAST_HTTP = 999
 
 #: A header field name (RFC 9110 clause 5.1, ``token``).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -106,7 +117,7 @@ class ConnectionSettings:
     :ivar client_cert: path of a PEM file with certificate and key, or a (certificate, key) pair.
     :ivar headers: extra HTTP headers; their values are secrets.
     :ivar max_message_bytes: bytes of a whole encoded message.
-    :ivar status_overrides: status code -> ``retry`` or ``permanent``.
+    :ivar status_overrides: status code -> ``retry`` or ``permanent``; HTTP server error -> ``retry`` or ``unknown``.
     """
 
     conn_id: str
@@ -218,7 +229,13 @@ class ConnectionSettings:
         """The status overrides as :func:`airflow_provider_mm7.protocol.verdict` takes them."""
         from airflow_provider_mm7.protocol import Verdict
 
-        return {code: Verdict[word.upper()] for code, word in self.status_overrides.items()}
+        return {code: Verdict[word.upper()] for code, word in self.status_overrides.items() if code > _LAST_HTTP}
+
+    @property
+    def doubtful_statuses(self) -> frozenset[int]:
+        """HTTP server errors after which the MMSC may have the message."""
+        http = {code: word == "unknown" for code, word in self.status_overrides.items() if code <= _LAST_HTTP}
+        return DOUBTFUL_STATUSES - http.keys() | {code for code, doubtful in http.items() if doubtful}
 
     @property
     def sender_identification(self) -> SenderIdentification:
@@ -301,13 +318,16 @@ def _headers(extra: Fields) -> Mapping[str, str]:
 def _status_overrides(extra: Fields) -> Mapping[int, str]:
     overrides: dict[int, str] = {}
     for code, verdict in extra.json_object("status_overrides", '{"3001": "retry"}').items():
-        if not re.fullmatch(r"[0-9]{4}", code):
-            raise extra.error("status_overrides", f"{code[:20]!r} is not a status code", "Give four digits")
+        if not re.fullmatch(r"[0-9]{4}|5[0-9]{2}", code):
+            raise extra.error(
+                "status_overrides", f"{code[:20]!r} is not a status code", "Give four digits, or 500 to 599 for HTTP's"
+            )
         if code.startswith("1"):
             raise extra.error("status_overrides", f"{code} is a success", "Only errors can be judged otherwise")
-        if not isinstance(verdict, str) or verdict.strip().lower() not in OVERRIDES:
+        words = OVERRIDES if int(code) > _LAST_HTTP else HTTP_OVERRIDES
+        if not isinstance(verdict, str) or verdict.strip().lower() not in words:
             raise extra.error(
-                "status_overrides", f"the verdict on {code} is unknown", f"Give one of: {', '.join(OVERRIDES)}"
+                "status_overrides", f"the verdict on {code} is unknown", f"Give one of: {', '.join(words)}"
             )
         overrides[int(code)] = verdict.strip().lower()
     return MappingProxyType(overrides)

@@ -69,7 +69,13 @@ class MMSCClient:
         answer = self.post(payload)
         if transaction_id and (known := self._recognise(answer, transaction_id)):
             return known
-        envelope = read_answer(answer.status, answer.content_type, answer.body, answer.retry_after)
+        envelope = read_answer(
+            answer.status,
+            answer.content_type,
+            answer.body,
+            answer.retry_after,
+            doubtful=self.endpoint.doubtful_statuses,
+        )
         # Some MMSCs leave it out, or fold it over lines.
         if transaction_id and envelope.transaction_id and _plain(envelope.transaction_id) != _plain(transaction_id):
             raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")

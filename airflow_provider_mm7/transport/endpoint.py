@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, READ_TIMEOUT_S
+from airflow_provider_mm7.defaults import CONNECT_TIMEOUT_S, DOUBTFUL_STATUSES, MAX_CONNECTIONS, READ_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Endpoint:
     :ivar source_address: local address to send from, where the MMSC allows only listed ones.
     :ivar headers: extra HTTP headers; their values are secrets.
     :ivar max_connections: size of the connection pool.
+    :ivar doubtful_statuses: HTTP errors after which the MMSC may have the message, where no MM7 comes with them.
     """
 
     url: str
@@ -37,3 +38,4 @@ class Endpoint:
     source_address: str | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     max_connections: int = MAX_CONNECTIONS
+    doubtful_statuses: frozenset[int] = DOUBTFUL_STATUSES

@@ -194,6 +194,9 @@ def test_credentials_in_the_url_are_refused_and_not_repeated() -> None:
         ("status_overrides", {"30": "retry"}),
         ("status_overrides", {"1000": "retry"}),
         ("status_overrides", {"3000": "later"}),
+        ("status_overrides", {"3000": "unknown"}),
+        ("status_overrides", {"502": "permanent"}),
+        ("status_overrides", {"404": "unknown"}),
         ("status_overrides", {"3000": 1}),
         ("status_overrides", "[3000]"),
         ("callback_networks", "10.0.0.0/33"),
@@ -324,3 +327,10 @@ def test_kind_of_the_sender(sender: object, kind: AddressKind) -> None:
     address = settings({"sender_address": sender}).sender_identification.sender_address
     assert address is not None
     assert (address.value, address.kind) == (str(sender), kind)
+
+
+def test_http_errors_can_be_doubtful_and_are_no_mm7_statuses() -> None:
+    read = settings({"status_overrides": {"502": "Unknown", "504": "retry", "4000": "permanent"}})
+    doubtful = read.endpoint.doubtful_statuses
+    assert (502 in doubtful, 504 in doubtful, 524 in doubtful, 503 in doubtful) == (True, False, True, False)
+    assert read.verdicts.keys() == {4000}

@@ -226,6 +226,8 @@ def endless_answer(peer: Exchange) -> None:
         answering("200 OK", b"<html>hello</html>"),
         answering("200 OK", b""),
         answering("504 Gateway Timeout", b"upstream"),
+        answering("520 Unknown Error", b"upstream"),
+        answering("524 A Timeout Occurred", b"upstream"),
         answering("500 Internal Server Error", accepted()),
     ],
     ids=lambda script: getattr(script, "__qualname__", "answer"),
@@ -484,6 +486,16 @@ def test_retry_after_is_that_of_each_answer_however_alike_the_answers_are() -> N
     with scripted(script) as server, client(server.url) as mmsc:
         answers = [mmsc.exchange(SMALL, transaction_id="t1") for _ in range(5)]
     assert [answer.retry_after_s for answer in answers] == [7, None, 3, None, 5]
+
+
+@pytest.mark.parametrize(("doubtful", "error"), [({502}, OutcomeUnknown), ({504}, ThrottledOrDown)])
+def test_which_http_errors_leave_doubt_is_the_endpoints(doubtful: set[int], error: type[MM7Error]) -> None:
+    with (
+        scripted(answering("502 Bad Gateway", b"upstream")) as server,
+        client(server.url, doubtful_statuses=frozenset(doubtful)) as mmsc,
+        pytest.raises(error),
+    ):
+        mmsc.exchange(SMALL)
 
 
 @pytest.mark.parametrize("side", ["Client", "Server"])
