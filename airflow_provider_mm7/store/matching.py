@@ -177,7 +177,7 @@ class Board:
         row: AnyRow
         for target in sorted(_SENT.run(self._connection, message_ids=message_ids), key=lambda one: one.id):
             self._targets.setdefault(target.message_id, []).append(target)
-        heard_of = set(_HEARD_OF.run(self._connection, message_ids=message_ids).scalars())
+        heard_of = {key for (key,) in _HEARD_OF.rows(self._connection, message_ids=message_ids)}
         if not heard_of:
             return
         for row in self._connection.execute(_HEARD, {"message_ids": sorted(heard_of)}):

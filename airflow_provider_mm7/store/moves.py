@@ -171,7 +171,7 @@ def take(
     claimed = []
     for part in parts:
         keys = [row.id for row in part]
-        out = set(_OPTED_OUT.run(connection, keys=keys, scope=scope).scalars()) if scope is not None else ()
+        out = {key for (key,) in _OPTED_OUT.rows(connection, keys=keys, scope=scope)} if scope is not None else ()
         shared = None if group <= 1 else f"{prefix}{keys[0]}"
         claim = _CLAIM_EACH if shared is None else _CLAIM_GROUP
         claim.run(connection, keys=keys, transaction=shared or prefix, **common)

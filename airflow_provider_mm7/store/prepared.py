@@ -1,18 +1,20 @@
 """Statements of the hot path: compiled once for each database, and handed to its driver as they are.
 
 What SQLAlchemy does for each execution of a statement (look it up, fit parameters and lists into it, wrap its result)
-takes longer than the database needs for a dozen rows. Its connections, transactions, events and errors stay.
+takes longer than the database needs for a dozen rows. Its connections, transactions and errors stay.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql
 
 from airflow_provider_mm7.store.database import insert_into
@@ -58,10 +60,21 @@ class Prepared:
         self._make: Final = make
         self._compiled: dict[str, _Compiled] = {}
 
-    def run(self, connection: sa.Connection, **parameters: Any) -> sa.CursorResult[Any]:
-        """Execute it; values of a result are as the driver gives them."""
+    def run(self, connection: sa.Connection, **parameters: Any) -> int:
+        """Execute it and return how many rows it changed."""
+        with self._executed(connection, parameters) as cursor:
+            changed: int = cursor.rowcount
+            return changed
+
+    def rows(self, connection: sa.Connection, **parameters: Any) -> list[Sequence[Any]]:
+        """Execute it and return its rows; their values are as the driver gives them."""
+        with self._executed(connection, parameters) as cursor:
+            rows: list[Sequence[Any]] = cursor.fetchall()
+            return rows
+
+    def _executed(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> closing[Any]:
         compiled = self._for(connection.dialect)
-        return connection.exec_driver_sql(compiled.text, compiled.bind(parameters))
+        return closing(_execute(connection, compiled.text, compiled.bind(parameters)))
 
     def _for(self, dialect: sa.Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)
@@ -85,8 +98,10 @@ class PreparedQuery(Generic[RowT]):
 
     def run(self, connection: sa.Connection, **parameters: Any) -> list[RowT]:
         """Execute it and give the rows."""
-        result = self._prepared.run(connection, **parameters)
-        rows: Iterable[Any] = json.loads(result.scalar_one()) if connection.dialect.name == "sqlite" else result
+        rows = self._prepared.rows(connection, **parameters)
+        if connection.dialect.name == "sqlite":
+            ((gathered,),) = rows
+            rows = json.loads(gathered)
         return [self._row(row) for row in rows]
 
 
@@ -134,7 +149,7 @@ class PreparedInsert:
         for value in values:
             for place, process in processes:
                 value[place] = process(value[place])
-        return self._prepared.run(connection, rows=values, **alike).rowcount if values else 0
+        return self._prepared.run(connection, rows=values, **alike) if values else 0
 
     def _for(self, dialect: sa.Dialect) -> list[tuple[int, _Process]]:
         found = self._processes.get(dialect.name)
@@ -201,6 +216,25 @@ class _JsonText(sa.types.TypeDecorator[Any]):
 def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Process | None:
     """What turns a value of a type into what the driver takes; None: nothing need be done."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _execute(connection: sa.Connection, text: str, values: Any) -> Any:
+    """Execute a statement by its driver, and return the cursor.
+
+    :raises sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it; a connection that is lost is used no more.
+    """
+    dialect, lent = connection.dialect, connection.connection
+    cursor, driver = lent.cursor(), dialect.loaded_dbapi
+    try:
+        cursor.execute(text, values)
+    except driver.Error as error:
+        lost = dialect.is_disconnect(error, lent.dbapi_connection, cursor)
+        if lost:
+            connection.invalidate(error)
+        raise exc.DBAPIError.instance(
+            text, None, error, driver.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+        ) from error
+    return cursor
 
 
 def _compile(statement: Any, dialect: sa.Dialect) -> _Compiled:

@@ -89,7 +89,7 @@ class Reports(Base):
         """
         lock_messages(connection, {row.message_id for _, row in heard})
         digests = [digest for digest, _ in heard]
-        known = set(_KNOWN.run(connection, digests=digests).scalars()) if ask else set()
+        known = {key for (key,) in _KNOWN.rows(connection, digests=digests)} if ask else set()
         results = []
         fresh: dict[str, ReportRow] = {}
         for digest, row in heard:

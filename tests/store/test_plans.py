@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import NewContent, NewSubmission, ReportKind, Store
+from airflow_provider_mm7.store import NewContent, NewSubmission, ReportKind, Store, prepared
 from airflow_provider_mm7.store.filters import ANY
 from tests.store.make import claim, numbers, report, settled
 
@@ -33,10 +33,17 @@ def statements_of(store: Store, work: Callable[[], object]) -> list[tuple[str, o
     def listen(_c: object, _cursor: object, statement: str, parameters: object, _context: object, many: bool) -> None:
         heard.append((statement, parameters[0] if many else parameters))  # type: ignore[index]
 
+    def overhear(connection: sa.Connection, text: str, values: object) -> object:
+        heard.append((text, values))
+        return execute(connection, text, values)
+
+    execute = prepared._execute
     engine = store._db.engine
     sa.event.listen(engine, "before_cursor_execute", listen)
     try:
-        work()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prepared, "_execute", overhear)
+            work()
     finally:
         sa.event.remove(engine, "before_cursor_execute", listen)
     return [(text, values) for text, values in heard if text.lstrip().startswith(("SELECT", "UPDATE", "DELETE"))]
