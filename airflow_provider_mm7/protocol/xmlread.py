@@ -14,6 +14,7 @@ from functools import lru_cache
 from lxml import etree
 
 from airflow_provider_mm7.exceptions import XmlError
+from airflow_provider_mm7.protocol.charsets import codecs_of, decode, decode_broken_utf8
 from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceeded
 from airflow_provider_mm7.protocol.parts import SOAP_NAMESPACE
 
@@ -37,8 +38,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 #: XML 1.0 appendix F: UTF-16 without a byte order mark shows by the NUL beside the first character.
 _UNMARKED = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
 #: Encodings that peers declare. Python's other codecs (punycode, idna, unicode_escape...) are no encodings of XML, and
-#: some of them are slow. Where a superset is in use under the name of the subset, it is the superset that is read.
-_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "shift_jis": "cp932", "ascii": "utf-8"}
+#: some of them are slow. UTF-16 is none here: a document in it is known by its first bytes, and one that only says so
+#: is not in it.
 _ENCODINGS = re.compile(
     r"utf-8|ascii|iso8859-\d+|cp125\d|koi8-[ru]|tis-620|cp874"
     r"|gb2312|gbk|gb18030|big5|big5hkscs|cp950|euc_kr|cp949|euc_jp|shift_jis|cp932|iso2022_jp"
@@ -100,33 +101,23 @@ def _decode(data: bytes, charset: str | None) -> str:
         if start.startswith(mark):
             return _strictly(data, encoding)
     declared = _DECLARED_ENCODING.match(start + data[64:320])
-    codecs_named = (_python_codec(declared[1].decode("ascii") if declared else ""), _python_codec(charset or ""))
-    for codec in (*sorted(filter(None, codecs_named), key="utf-8".__ne__), "utf-8"):
-        try:
-            return data.decode(codec)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
+    named = (*_codecs(declared[1].decode("ascii") if declared else ""), *_codecs(charset or ""))
+    return decode(data, sorted(named, key="utf-8".__ne__))
 
 
 def _strictly(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as exc:
-        raise XmlError(f"the document is marked as {encoding} and is not") from exc
+        mended = decode_broken_utf8(data) if encoding == "utf-8" else None
+        if mended is None:
+            raise XmlError(f"the document is marked as {encoding} and is not") from exc
+        return mended
 
 
-@lru_cache(maxsize=64)
-def _python_codec(label: str) -> str | None:
-    """Find the codec for a declared encoding.
-
-    UTF-16 is none here: a document in it is known by its first bytes, and one that only says so is not in it.
-    """
-    try:
-        name = codecs.lookup(label).name
-    except (LookupError, ValueError):
-        return None
-    return _SUPERSETS.get(name, name) if _ENCODINGS.fullmatch(name) else None
+def _codecs(label: str) -> tuple[str, ...]:
+    names = codecs_of(label)
+    return names if names and _ENCODINGS.fullmatch(names[-1]) else ()
 
 
 def _refuse_dtd(text: str) -> None:

@@ -188,6 +188,9 @@ def test_a_doctype_within_a_text_is_text() -> None:
         ("TIS-620", "tis-620", "ดาวเสาร์"),
         ("cp874", "cp874", "ดาวเสาร์"),
         ("ISO-8859-1", "latin-1", "Grüße"),
+        ("ISO-8859-1", "cp1252", "5 € „Grüße…“"),
+        ("iso-8859-1", "latin-1", "Gr\x81\x9d\x80ße"),
+        ("latin1", "cp1252", "5 €"),
         ("iso-8859-15", "iso8859-15", "5 €"),
         ("windows-1252", "cp1252", "5 €"),
         ("UTF-8", "utf-8", "Grüße 🪐"),
@@ -237,6 +240,35 @@ def test_encodings_where_declaration_and_content_type_differ(declared: str, char
 def test_byte_order_marks(mark: bytes, codec: str, declaration: str) -> None:
     body = mark + f"{declaration}<SubmitReq><Subject>Grüße</Subject></SubmitReq>".encode(codec)
     assert message(body).subject == "Grüße"
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("declared", ["UTF-8", "us-ascii", None])
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("Tēnā koe ".encode() + b"\xff!", "Tēnā koe \ufffd!"),
+        # Cut off within a character, by somebody who counts bytes.
+        ("土星新闻".encode()[:-1], "土星新\ufffd"),
+        (b"\xc3\xbcber " + "Grüße".encode("latin-1"), "über Gr\ufffd\ufffde"),
+        # CESU-8, alone and beside a wrong byte.
+        (b"Saturn \xed\xa0\xbe\xed\xba\x90", "Saturn \U0001fa90"),
+        (b"\xed\xa0\xbd\xed\xb8\x80\xed\xa0\xbd\xed\xb8\x81\xfe", "\U0001f600\U0001f601\ufffd"),
+        ("ū".encode() + b"\xed\xa0\xbd", "ū\ufffd\ufffd\ufffd"),
+    ],
+)
+def test_one_wrong_byte_spoils_one_character(mark: bytes, declared: str | None, subject: bytes, expected: str) -> None:
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    body = mark + declaration.encode() + b"<SubmitReq><Subject>" + subject + b"</Subject></SubmitReq>"
+    assert message(body).subject == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [(b"5 \x80 f\xfcr Gr\xfc\xdfe", "5 € für Grüße"), (b"f\xfcr \x81", "für \x81"), (b"\xef\xbf\xbd\xfc", "ï¿½ü")],
+)
+def test_what_holds_no_whole_character_is_not_utf_8(subject: bytes, expected: str) -> None:
+    assert message(b"<SubmitReq><Subject>" + subject + b"</Subject></SubmitReq>").subject == expected
 
 
 def test_a_document_that_breaks_its_byte_order_mark_is_refused() -> None:

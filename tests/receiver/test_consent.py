@@ -37,7 +37,7 @@ def rules(rig: Rig, **values: Any) -> None:
     )
 
 
-async def post(client: httpx.AsyncClient, text: str | None, url: str = URL, **values: Any) -> httpx.Response:
+async def post(client: httpx.AsyncClient, text: str | bytes | None, url: str = URL, **values: Any) -> httpx.Response:
     body, content_type = callbacks.say(text, **values)
     return await client.post(url, content=body, headers=callbacks.headers(content_type))
 
@@ -102,6 +102,21 @@ async def test_a_store_that_is_away_is_not_answered_with_1000(rig: Rig) -> None:
 async def test_the_subject_of_a_message_without_text(rig: Rig) -> None:
     async with rig.client() as client:
         await post(client, None, subject="stop")
+    assert standing(rig.store) is True
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "iso-10646-ucs-2", "UCS2", "1000", "1015"])
+@pytest.mark.parametrize("codec", ["utf-16-be", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("text", ["STOP", "Stop.\nSent from my phone", "stop \U0001f621"])
+async def test_it_is_heeded_in_utf_16(rig: Rig, charset: str, codec: str, text: str) -> None:
+    async with rig.client() as client:
+        await post(client, text.encode(codec), charset=charset)
+    assert standing(rig.store) is True
+
+
+async def test_it_is_heeded_though_a_byte_is_missing_or_too_much(rig: Rig) -> None:
+    async with rig.client() as client:
+        await post(client, "STOP".encode("utf-16-le") + b"\0", charset="ucs-2")
     assert standing(rig.store) is True
 
 
