@@ -118,6 +118,74 @@ def test_a_repair_leaves_texts_alone() -> None:
     assert message(text).status.status_text == "<a::b c:d='1'> a::b q:r"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Fish & chips", "Fish & chips"),
+        ("&", "&"),
+        ("a&&b&", "a&&b&"),
+        ("a &amp; b & c", "a & b & c"),
+        ("x &lt; y & y &gt; z", "x < y & y > z"),
+        ("&quot;R&D&apos;", "\"R&D'"),
+        ("A&nbsp;B", "A&nbsp;B"),
+        ("&eacute;&AMP;&amp", "&eacute;&AMP;&amp"),
+        ("&#65;&#x42; & &#;&#x;&#X43;&# 68;", "AB & &#;&#x;&#X43;&# 68;"),
+        ("&#60;b&#x3e; &", "<b> &"),
+        ("1 < 2 << 3 <= 4", "1 < 2 << 3 <= 4"),
+        ("I <3 you, </3 <", "I <3 you, </3 <"),
+        ("a & b <![CDATA[&#1; & < &x;]]> <!-- & < --> <?p & < ?>", "a & b &#1; & < &x;  "),
+        # Characters as two surrogates.
+        ("&#55357;&#56832;", "\U0001f600"),
+        ("&#xD83D;&#xde00;!", "\U0001f600!"),
+        ("&#xd83d;&#56832;&#055356;&#x0DF0D;", "\U0001f600\U0001f30d"),
+        ("&#55357;", "\ufffd"),
+        ("&#56832;&#55357;.", "\ufffd\ufffd."),
+        ("&#55357; &#56832;", "\ufffd \ufffd"),
+        ("&#55357;&#55357;&#56832;", "\ufffd\U0001f600"),
+        ("<![CDATA[&#55357;&#56832;]]> &#55357;", "&#55357;&#56832; \ufffd"),
+        # Characters that XML cannot hold.
+        ("a&#0;b&#1;c&#xB;d&#xFFFE;", "a\ufffdb\ufffdc\ufffdd\ufffd"),
+        ("&#x110000;&#1114112;&#99999999999999999999;&#x99999999999;", "\ufffd" * 4),
+        (f"&#{'0' * 40}; &#{'0' * 40}65; &#{'9' * 5000};", "\ufffd A \ufffd"),
+        ("&#1114111;&#x85;&#1;", "\U0010ffff\x85\ufffd"),
+        ("a\x00b\x01c\x1fd\ufffee", "a\ufffdb\ufffdc\ufffdd\ufffde"),
+        ("<![CDATA[a\x08b]]>", "a\ufffdb"),
+    ],
+)
+def test_texts_that_are_not_escaped(text: str, expected: str) -> None:
+    read = message(f"<SubmitReq><Subject>{text}</Subject><LinkedID>1</LinkedID></SubmitReq>")
+    assert (read.subject, read.linked_id) == (expected, "1")
+
+
+def test_attributes_that_are_not_escaped() -> None:
+    read = message("<DeliverReq><Content href='cid:a&b&#1;'/></DeliverReq>")
+    assert [one.href for one in read.contents] == ["cid:a&b\ufffd"]
+
+
+def test_texts_and_tags_are_repaired_in_one_document() -> None:
+    text = f"<x::SubmitRsp><y:Extension z:a='&'/>{RSP.replace('Success', 'R&D <3')}</x:SubmitRsp>"
+    assert message(text).status.status_text == "R&D <3"
+
+
+def test_a_text_that_is_escaped_is_read_as_it_stands() -> None:
+    """A repair must not touch what needs none: escaped twice is escaped once."""
+    text = "&amp;nbsp; &amp;#55357; &#38;lt;"
+    assert message(f"<SubmitReq><Subject>{text}</Subject></SubmitReq>").subject == "&nbsp; &#55357; &lt;"
+    assert message(f"<x:SubmitReq><Subject>{text}</Subject></x:SubmitReq>").subject == "&nbsp; &#55357; &lt;"
+
+
+@pytest.mark.parametrize("end", ["\0", "\0\0\0", " \r\n\0", "\0\n\t \0\n"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be", "utf-16"])
+def test_zeros_after_the_end(end: str, codec: str) -> None:
+    assert message(f"<SubmitRsp>{RSP}</SubmitRsp>{end}".encode(codec)) == EXPECTED
+
+
+@pytest.mark.parametrize("end", ["\0x", "\0<a/>", "&", "<"])
+def test_nothing_else_may_stand_after_the_end(end: str) -> None:
+    with pytest.raises(XmlError):
+        message(f"<SubmitRsp>{RSP}</SubmitRsp>{end}")
+
+
 def test_a_prefix_declared_elsewhere_keeps_its_namespace() -> None:
     header = "<h:TransactionID xmlns:h='urn:h'>t</h:TransactionID>"
     assert load(soap(f"<h:SubmitRsp>{RSP}</h:SubmitRsp>", header).encode(), None).dialect.mm7_namespace == "urn:h"
@@ -138,13 +206,27 @@ def test_a_prefix_declared_elsewhere_keeps_its_namespace() -> None:
         f"<x:SubmitRsp>{RSP}</y:SubmitRsp>",
         f"<x:SubmitRsp>{RSP}",
         f"<SubmitRsp>{RSP.replace('1000', '1000<')}</SubmitRsp>",
-        f"<SubmitRsp>{RSP.replace('Success', 'A&nbsp;B')}</SubmitRsp>",
-        f"<SubmitRsp>{RSP.replace('Success', chr(1))}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}",
+        f"<SubmitRsp>{RSP.replace('Success', '<3')}</SubmitRs",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}</SubmitRsp",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}</",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}<",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}< /SubmitRsp>",
+        f"& <SubmitRsp>{RSP}</SubmitRsp>",
+        f"<SubmitRsp>{RSP}</SubmitRsp> &#1;",
+        f"<SubmitRsp>{RSP.replace('Success', '<a@b.example>')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&<![CDATA[')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&<!--')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '<? &')}</SubmitRsp>",
         f"<SubmitRsp>{RSP}</SubmitRsp><SubmitRsp/>",
         f"<SubmitRsp>{RSP}</SubmitRsp> and more",
         "".join(f"<p{i}:a>" for i in range(9)) + "".join(f"</p{i}:a>" for i in reversed(range(9))),
         f"<!DOCTYPE SubmitRsp><SubmitRsp>{RSP}</SubmitRsp>",
         f"<?xml version='1.0'?><!-- a --><!DOCTYPE a SYSTEM 'file:///etc/passwd'><SubmitRsp>{RSP}</SubmitRsp>",
+        f"<!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '& &b;')}</SubmitRsp>",
+        f"\x01<!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '&b;')}</SubmitRsp>",
+        f"<?a \x01?><!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '&b;')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '& <!DOCTYPE a>')}</SubmitRsp>",
         "<SubmitRsp/>",
         f"<SubmitRsp>{RSP.replace('1000', 'OK')}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('1000', '')}</SubmitRsp>",
