@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from airflow_provider_mm7.protocol.charsets import UTF_16_MARKS, codecs_of, decode, decode_utf16
-from airflow_provider_mm7.protocol.messages import Address, DeliverReq, DeliveryReportReq, ReadReplyReq
+from airflow_provider_mm7.protocol.messages import Address, DeliverReq, DeliveryReportReq, ReadReplyReq, Recipients
 from airflow_provider_mm7.protocol.mime import parse_parameters
 from airflow_provider_mm7.protocol.parts import Envelope, Part
 from airflow_provider_mm7.protocol.statuses import MMStatus
@@ -116,7 +116,7 @@ def new_inbound(
         digest=digest,
         transaction_id=envelope.transaction_id,
         sender=_plain(message.sender),
-        recipients=tuple(filter(None, map(_plain, message.recipients.all))),
+        recipients=_addressed(message.recipients),
         subject=message.subject,
         linked_id=message.linked_id,
         date=_utc(message.timestamp),
@@ -166,6 +166,12 @@ def _media_type(part: Part) -> str:
 
 def _suffix(part: Part) -> str:
     return _SUFFIXES.get(_media_type(part), ".bin")
+
+
+def _addressed(recipients: Recipients) -> tuple[str, ...]:
+    """Give to whom a message was sent; ``displayOnly`` names who else is in a group chat, for the handset to show."""
+    addressed = tuple(filter(None, (_plain(one) for one in recipients.all if not one.display_only)))
+    return addressed or tuple(filter(None, map(_plain, recipients.all)))
 
 
 def _plain(address: Address | None) -> str | None:

@@ -140,6 +140,15 @@ async def test_a_short_code_is_the_one_that_was_written_to(rig: Rig) -> None:
     assert [row.confirmation for row in rig.store.opt_outs() if row.number == callbacks.RECIPIENT].count("due") == 1
 
 
+async def test_others_in_a_group_chat_are_not_whom_it_is_about(rig: Rig) -> None:
+    rules(rig, scopes=frozenset({Scope.SHORT_CODE}))
+    body, content_type = callbacks.say("STOP")
+    shown = b'<To><Number displayOnly="true">+64217777777</Number>'
+    async with rig.client() as client:
+        await client.post(URL, content=body.replace(b"<To>", shown), headers=callbacks.headers(content_type))
+    assert [row.scope for row in rig.store.opt_outs()] == [CODE]
+
+
 async def test_the_words_of_a_connection(rig: Rig) -> None:
     rules(rig, keywords=Keywords(stop=frozenset({"parar"}), start=frozenset({"volver"})))
     async with rig.client() as client:

@@ -198,6 +198,28 @@ async def test_copies_are_stored_among_the_recipients(rig: Rig) -> None:
     assert row.message.recipients == (callbacks.SENDER, "4242", "a@b.example")
 
 
+@pytest.mark.parametrize(
+    ("recipients", "expected"),
+    [
+        (
+            '<To><Number displayOnly="true">1</Number><ShortCode>4242</ShortCode><Number displayOnly="1">2</Number></To>',
+            ("4242",),
+        ),
+        ('<To><ShortCode displayOnly="false">4242</ShortCode><Number>3</Number></To>', ("4242", "3")),
+        (
+            '<To><ShortCode displayOnly="true">4242</ShortCode></To><Cc><Number displayOnly="true">3</Number></Cc>',
+            ("4242", "3"),
+        ),
+    ],
+)
+async def test_who_is_named_for_show_was_not_written_to(rig: Rig, recipients: str, expected: tuple[str, ...]) -> None:
+    body, content_type = callbacks.deliver()
+    to = f"<To><Number>{callbacks.SENDER}</Number></To>".encode()
+    await post(rig, body.replace(to, recipients.encode()), content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.recipients == expected
+
+
 async def test_a_message_that_comes_again_leaves_nothing_twice(rig: Rig) -> None:
     app = rig.app()
     for boundary in ("first", "second", "first"):
