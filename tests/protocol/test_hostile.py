@@ -19,8 +19,8 @@ RELATED = "multipart/related; boundary=b"
 RSP = b"<Status><StatusCode>1000</StatusCode></Status><MessageID>1</MessageID>"
 
 
-def nested(levels: int) -> bytes:
-    head = b"".join(b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n" % (i, i + 1) for i in range(levels))
+def nested(levels: int, kind: bytes = b"multipart/mixed") -> bytes:
+    head = b"".join(b"--b%d\nContent-Type: %b; boundary=b%d\n\n" % (i, kind, i + 1) for i in range(levels))
     return (
         head + b"--b%d\n\nx\n--b%d--\n" % (levels, levels) + b"".join(b"--b%d--\n" % i for i in range(levels, -1, -1))
     )
@@ -66,6 +66,20 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
     "xml too large": lambda: (rsp(b" " * 5 * MIB), None),
     "body too large": lambda: (b" " * (64 * MIB + 1), None),
     "nested multiparts": lambda: (nested(200), "multipart/related; boundary=b0"),
+    "nested multiparts of WSP": lambda: (
+        nested(200, b"application/vnd.wap.multipart.mixed"),
+        "multipart/related; boundary=b0",
+    ),
+    "parts within multiparts of WSP": lambda: (
+        b"--b\n\n"
+        + (b"--b\nContent-Type: application/vnd.wap.multipart.mixed; boundary=i\n\n--i\n\n--i--\n" * 501)
+        + b"--b--",
+        RELATED,
+    ),
+    "look-alikes in binary of WSP": lambda: (
+        b"--b\nContent-Type: application/vnd.wap.multipart.mixed; boundary=i\n\n" + b"--i\0" * (3 * MIB) + b"\n--b--",
+        RELATED,
+    ),
     "nested multiparts below the bound, unclosed": lambda: (
         nested(7)[:-100],
         "multipart/related; boundary=b0",

@@ -579,6 +579,24 @@ def test_multiparts(content_type: str | None, text: str, newline: str) -> None:
     assert [part.body for part in envelope.parts] == [b"science"]
 
 
+@pytest.mark.parametrize("start", ["r", "<r>", '\\"<r', '\\"<r>\\"', "cid:r", "<cid:r>", " cid:<r> "])
+@pytest.mark.parametrize("content_id", ["r", "<r>", '"<r', '"<r>"', '"r', "cid:r", "<cid:r>"])
+def test_start_and_content_id_are_compared_by_what_they_name(start: str, content_id: str) -> None:
+    other, root = XML.replace("42", "43"), f"Content-ID: {content_id}\n\n{XML}"
+    body = f"--b\nContent-ID: <s>\n\n{other}\n--b\n{root}\n--b--"
+    assert message(body, f'multipart/related; start="{start}"; boundary=b') == EXPECTED
+
+
+@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+@pytest.mark.parametrize("content_type", ["multipart/related; boundary=b", "multipart/related", "text/xml", None])
+@pytest.mark.parametrize("before", ["", "\n", "preamble\n"])
+def test_a_byte_order_mark_before_a_multipart(content_type: str | None, newline: str, before: str) -> None:
+    text = f"{before}--b\nContent-Type: text/xml\n\n{XML}\n--b\n\nscience\n--b--".replace("\n", newline)
+    envelope = load(codecs.BOM_UTF8 + text.encode(), content_type)
+    assert envelope.message == EXPECTED
+    assert [part.body for part in envelope.parts] == [b"science"]
+
+
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
 def test_the_root_is_found_in_any_encoding(codec: str, newline: bytes) -> None:
@@ -674,6 +692,18 @@ def test_base64_that_is_cut_off(body: bytes) -> None:
         ("Content-ID: <a.gif>", "a.gif", None, None),
         ("Content-ID:a.gif", "a.gif", None, None),
         ("content-id: < a.gif >\nContent-Location: x/a.gif ", "a.gif", "x/a.gif", None),
+        ('Content-ID: "<a.gif>', "a.gif", None, None),
+        ('Content-ID: "<a.gif>"', "a.gif", None, None),
+        ('Content-ID: "a.gif', "a.gif", None, None),
+        ('Content-ID: <a.gif>"', "a.gif", None, None),
+        ("Content-ID: cid:a.gif", "a.gif", None, None),
+        ('Content-ID: "CID: a.gif"', "a.gif", None, None),
+        ("Content-ID: cid:<a.gif>", "a.gif", None, None),
+        ("Content-ID: <cid:a.gif>", "a.gif", None, None),
+        ("Content-ID: <acid:1@x>", "acid:1@x", None, None),
+        ('Content-ID: <"a b"@x.example>', '"a b"@x.example', None, None),
+        ('Content-ID: "', None, None, None),
+        ("Content-ID: cid:", None, None, None),
         ("Content-ID: <>\nContent-Location:", None, None, None),
         ("Content-ID: <a>\nContent-ID: <b>", "a", None, None),
         ('Content-Type: image/gif; name="a b.gif"', None, None, "a b.gif"),
@@ -725,6 +755,40 @@ def test_inner_multiparts(kind: str, close: str) -> None:
 def test_an_inner_multipart_that_ends_with_an_open_delimiter() -> None:
     body = f"--b\n\n{XML}\n--b\nContent-Type: multipart/mixed; boundary=i\n\n--i\n\nx\n--i\n \n--b--"
     assert [part.body for part in load(body.encode(), "multipart/related; boundary=b").parts] == [b"x"]
+
+
+WAP = "Content-Type: application/vnd.wap.multipart."
+
+
+@pytest.mark.parametrize(
+    "kind", ["mixed; boundary=i", 'Related; type="application/smil"; Boundary="i"', "alternative;boundary=--i"]
+)
+@pytest.mark.parametrize("close", ["\n--i--", ""])
+def test_inner_multiparts_under_the_name_of_wsp(kind: str, close: str) -> None:
+    inner = f"--i\nContent-Type: image/gif\nContent-ID: <g>\n\nGIF\n--i\nContent-Type: text/plain\n\nscience{close}"
+    body = f"--b\nContent-Type: text/xml\n\n{XML}\n--b\n{WAP}{kind}\nContent-ID: <c>\n\n{inner}\n--b--"
+    envelope = load(body.encode(), "multipart/related; boundary=b")
+    assert [(part.content_id, part.body) for part in envelope.parts] == [("g", b"GIF"), (None, b"science")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"{WAP}mixed",
+        f"{WAP}related; boundary=",
+        f"{WAP}related; boundary=j",
+        f"{WAP}form-data; boundary=i",
+        "Content-Type: application/octet-stream; boundary=i",
+    ],
+)
+def test_what_wsp_wrote_in_binary_stays_a_leaf(headers: str) -> None:
+    binary = b"\x02\x0a\x03\x9e\x85--i\0GIF\n--ii\n--i\n"
+    assert entity(headers, binary).body == binary
+
+
+def test_a_multipart_of_nothing_has_no_leaves() -> None:
+    body = f"--b\n\n{XML}\n--b\n{WAP}mixed; boundary=i\n\n--i--\n--b--"
+    assert load(body.encode(), "multipart/related; boundary=b").parts == ()
 
 
 def test_the_media_may_be_attached_directly_and_smil_may_come_first() -> None:
