@@ -274,6 +274,7 @@ async def test_text_is_read_in_its_charset(rig: Rig, charset: str, text: bytes) 
         ("iso-8859-1", "5 € „Grüße…“".encode("cp1252"), "5 € „Grüße…“"),
         ("iso-8859-1", b"5 \x80 \x81", "5 \x80 \x81"),
         ("no-such-charset", b"Gr\xfc\xdfe", "Grüße"),
+        ("utf-16", b"Hello", "Hello"),
         # One wrong byte, and CESU-8.
         ("utf-8", "Tēnā koe".encode() + b"\xff", "Tēnā koe\ufffd"),
         ("us-ascii", "土星新闻".encode()[:-1], "土星新\ufffd"),
