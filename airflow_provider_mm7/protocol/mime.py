@@ -13,6 +13,7 @@ from airflow_provider_mm7.protocol.limits import Limits, exceeded
 #: A parameter. An unquoted value runs to the next semicolon, so ``type=text/xml`` and boundaries with spaces are read;
 #: an unclosed quote runs to the end, so that no input is scanned twice.
 _PARAMETER = re.compile(r';\s*+([^=;\s"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|([^;]*+))', re.DOTALL)
+_AROUND_ID = ' \t\r\n"'
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 #: A token (RFC 9110 section 5.1), which is stricter than RFC 5322: ``<env:Envelope`` in a part without header is no
 #: field. Names longer than a line are no names.
@@ -38,8 +39,16 @@ def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
 
 
 def strip_id(value: str) -> str:
-    """Take ``<>`` and white space off a Content-ID or ``start``."""
-    return value.strip().removeprefix("<").removesuffix(">").strip()
+    """Take ``<>``, white space and a stray ``cid:`` off a Content-ID or ``start``.
+
+    WSP begins a quoted text with a quote that nothing closes (WAP-230 section 8.4.2.1), and gateways leave it there.
+    """
+    bare = _unbracketed(value.strip(_AROUND_ID))
+    return _unbracketed(bare[4:].strip()) if bare[:4].lower() == "cid:" else bare
+
+
+def _unbracketed(value: str) -> str:
+    return value.removeprefix("<").removesuffix(">").strip()
 
 
 def file_name(parameters: Mapping[str, str], key: str) -> str | None:

@@ -6,9 +6,10 @@ The body is never copied as a whole: containers are ranges of it, only leaves ar
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_provider_mm7.exceptions import MultipartError
 from airflow_provider_mm7.protocol import mime
@@ -16,6 +17,12 @@ from airflow_provider_mm7.protocol.limits import DEFAULT_LIMITS, Limits, exceede
 
 #: RFC 2045 section 5.2.
 DEFAULT_CONTENT_TYPE = "text/plain; charset=us-ascii"
+
+#: What WSP calls its multiparts, which are binary; gateways that write them out as MIME leave the name (OMA WAP-230
+#: section 8.5).
+_WAP_MULTIPARTS = frozenset(
+    f"application/vnd.wap.multipart.{subtype}" for subtype in ("mixed", "related", "alternative")
+)
 
 _WHITE_SPACE = re.compile(rb"[ \t]*+")
 _DASHED_LINE = re.compile(rb"^(--[^\r\n]{1,100}+)\r?$", re.MULTILINE)
@@ -42,7 +49,7 @@ class Entity:
     :ivar content_location: the header's value; None when absent.
     :ivar name: ``name`` of Content-Type or ``filename`` of Content-Disposition; None when absent.
     :ivar body: decoded bytes of a leaf.
-    :ivar children: of a multipart.
+    :ivar children: of a multipart; None for a leaf.
     """
 
     content_type: str
@@ -52,12 +59,13 @@ class Entity:
     content_location: str | None = None
     name: str | None = None
     body: bytes = b""
-    children: tuple[Entity, ...] = field(default=())
+    children: tuple[Entity, ...] | None = None
 
     def leaves(self) -> Iterator[Entity]:
         """Walk the leaves in the order of the wire."""
-        if not self.media_type.startswith("multipart/"):
+        if self.children is None:
             yield self
+            return
         for child in self.children:
             yield from child.leaves()
 
@@ -65,13 +73,14 @@ class Entity:
 def read_entity(body: bytes, content_type: str, *, limits: Limits = DEFAULT_LIMITS) -> Entity:
     """Read a body whose Content-Type stands outside it, in the HTTP headers.
 
-    :param body: the whole body.
+    :param body: the whole body; a byte order mark before it is none of it.
     :param content_type: value of the header.
     :param limits: bounds; ``body_bytes`` is not checked here.
     :raises MultipartError: a multipart without its delimiters, or cut off.
     :raises LimitExceeded: nested too deep, too many parts, headers too long.
     """
-    return _Reader(body, limits).entity({"content-type": content_type}, 0, len(body), depth=0)
+    start = len(codecs.BOM_UTF8) if body.startswith(codecs.BOM_UTF8) else 0
+    return _Reader(body, limits).entity({"content-type": content_type}, start, len(body), depth=0)
 
 
 def begins_with_preamble(body: bytes) -> bool:
@@ -92,10 +101,13 @@ class _Reader:
         """Read the entity whose body is ``data[start:end]``."""
         content_type = fields.get("content-type") or DEFAULT_CONTENT_TYPE
         media_type, parameters = mime.parse_parameters(content_type)
-        children: tuple[Entity, ...] = ()
+        boundary = parameters.get("boundary", "")
+        children: tuple[Entity, ...] | None = None
         body = b""
-        if media_type.startswith("multipart/"):
-            children = tuple(self.children(parameters.get("boundary", ""), start, end, depth=depth + 1))
+        if media_type.startswith("multipart/") or (
+            media_type in _WAP_MULTIPARTS and self.named_delimiter(boundary, start, end) is not None
+        ):
+            children = tuple(self.children(boundary, start, end, depth=depth + 1))
         else:
             body = _decode(self.data[start:end], fields.get("content-transfer-encoding", ""))
         disposition = mime.parse_parameters(fields.get("content-disposition", ""))[1]
@@ -123,18 +135,22 @@ class _Reader:
             yield self.entity(fields, body_start, part_end, depth=depth)
 
     def delimiter(self, boundary: str, start: int, end: int) -> bytes:
-        """Find how the parts are really delimited.
-
-        Some peers count the leading ``--`` as part of the boundary; some give none, or another one.
-        """
-        named = boundary.encode("utf-8", "replace")
-        for candidate in (b"--" + named, named):
-            if named and candidate.startswith(b"--") and next(self.lines(candidate, start, end), None):
-                return candidate
+        """Find how the parts are really delimited; some peers give no boundary, or another one."""
+        named = self.named_delimiter(boundary, start, end)
+        if named is not None:
+            return named
         match = _DASHED_LINE.search(self.data, start, min(end, start + _MAX_PREAMBLE))
         if match is None:
             raise MultipartError("the multipart holds no delimiter")
         return match[1].rstrip()
+
+    def named_delimiter(self, boundary: str, start: int, end: int) -> bytes | None:
+        """Find the delimiter of a boundary; some peers count the leading ``--`` as part of it."""
+        named = boundary.encode("utf-8", "replace")
+        for candidate in (b"--" + named, named):
+            if named and candidate.startswith(b"--") and next(self.lines(candidate, start, end), None):
+                return candidate
+        return None
 
     def lines(self, delimiter: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """Find the delimiter lines: where each starts, where the next line starts, and whether it is the closing one.

@@ -83,7 +83,7 @@ class ExtensionNode:
 
     def write(self, parent: etree._Element, tags: Tags, name: str, value: Any, path: str) -> None:
         try:
-            extension = parse_xml(checked_text(value, path).encode("utf-8"))
+            extension = parse_xml(checked_text(value, path).encode("utf-8"), repair=False)
         except ProtocolError as exc:
             raise InputError(path, "is not well-formed XML", "Give one Extension element.") from exc
         if local_name(extension) != name:

@@ -11,7 +11,7 @@ from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.protocol import times
 
 #: XML 1.0 section 2.2: what no document can hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: RFC 3986, the characters only.
 _URI = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?!//)(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _WORD = re.compile(r"[A-Za-z-]{1,24}")
@@ -38,7 +38,7 @@ def checked_text(value: Any, field: str) -> str:
     """
     if not isinstance(value, str):
         raise InputError(field, f"is {type(value).__name__}, not text", "Give a str.")
-    match = _NOT_XML.search(value)
+    match = NOT_XML.search(value)
     if match:
         raise InputError(
             field,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from airflow_provider_mm7.protocol.messages import Address, DeliverReq, DeliveryReportReq, ReadReplyReq
+from airflow_provider_mm7.protocol.charsets import UTF_16_MARKS, codecs_of, decode, decode_utf16
+from airflow_provider_mm7.protocol.messages import Address, DeliverReq, DeliveryReportReq, ReadReplyReq, Recipients
 from airflow_provider_mm7.protocol.mime import parse_parameters
 from airflow_provider_mm7.protocol.parts import Envelope, Part
 from airflow_provider_mm7.protocol.statuses import MMStatus
@@ -44,8 +45,16 @@ _SUFFIXES = {
     "video/x-msvideo": ".avi",
 }
 
-#: Charset names of WAP and of GSM handsets that Python does not know.
-_WAP_CHARSETS = {"iso-10646-ucs-2": "utf-16", "ucs-2": "utf-16", "ucs2": "utf-16", "csunicode": "utf-16"}
+#: Charsets that WAP and GSM handsets name as Python does not, by number too (IANA's MIBenum).
+_WAP_CHARSETS = {
+    "106": "utf-8",
+    "1000": "utf-16",
+    "1015": "utf-16",
+    "csunicode": "utf-16",
+    "iso-10646-ucs-2": "utf-16",
+    "ucs-2": "utf-16",
+    "ucs2": "utf-16",
+}
 
 #: Not charsets of text that people write, and some of them slow or large to undo.
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
@@ -107,7 +116,7 @@ def new_inbound(
         digest=digest,
         transaction_id=envelope.transaction_id,
         sender=_plain(message.sender),
-        recipients=tuple(filter(None, map(_plain, message.recipients.all))),
+        recipients=_addressed(message.recipients),
         subject=message.subject,
         linked_id=message.linked_id,
         date=_utc(message.timestamp),
@@ -127,16 +136,13 @@ def joined_text(parts: Iterable[Part]) -> str | None:
 
 
 def _decoded(part: Part) -> str:
-    name = parse_parameters(part.content_type)[1].get("charset", "utf-8").lower()
-    for charset in (_WAP_CHARSETS.get(name, name), "utf-8"):
-        try:
-            if codecs.lookup(charset).name not in _NO_CHARSETS:
-                # bytes.decode, not codecs.decode: that would also unpack ``charset=zlib``.
-                return part.body.decode(charset).removeprefix("\ufeff")
-        except (LookupError, ValueError):
-            continue
-    # Every byte means something here; a wrong letter is better than a lost message.
-    return part.body.decode("cp1252", "replace")
+    name = parse_parameters(part.content_type)[1].get("charset", "").lower()
+    names = [codec for codec in codecs_of(_WAP_CHARSETS.get(name, name)) if codec not in _NO_CHARSETS]
+    if "utf-16" in names or part.body.startswith(UTF_16_MARKS):
+        with suppress(UnicodeDecodeError):
+            return decode_utf16(part.body).removeprefix("\ufeff")
+        names = []
+    return decode(part.body, names).removeprefix("\ufeff")
 
 
 def _digest(conn_id: str, envelope: Envelope, message: DeliverReq, hashes: list[str]) -> str:
@@ -160,6 +166,12 @@ def _media_type(part: Part) -> str:
 
 def _suffix(part: Part) -> str:
     return _SUFFIXES.get(_media_type(part), ".bin")
+
+
+def _addressed(recipients: Recipients) -> tuple[str, ...]:
+    """Give to whom a message was sent; ``displayOnly`` names who else is in a group chat, for the handset to show."""
+    addressed = tuple(filter(None, (_plain(one) for one in recipients.all if not one.display_only)))
+    return addressed or tuple(filter(None, map(_plain, recipients.all)))
 
 
 def _plain(address: Address | None) -> str | None:

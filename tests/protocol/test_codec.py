@@ -254,6 +254,8 @@ OK = Status(status_code=1000, status_text="Success")
         (minimal(additional_information=("%zz",)), "additional_information[0]"),
         (minimal(message_extra_data=(("a", "b\x01"),)), "message_extra_data[0]"),
         (minimal(extensions=("<Extension>",)), "extensions[0]"),
+        (minimal(extensions=("<Extension>R&D</Extension>",)), "extensions[0]"),
+        (minimal(extensions=("<Extension><x:a/></Extension>",)), "extensions[0]"),
         (minimal(extensions=("<Other/>",)), "extensions[0]"),
         (minimal(sender_identification=SenderIdentification(vasp_id="")), "sender_identification.vasp_id"),
         (minimal(sender_identification=None), "sender_identification"),

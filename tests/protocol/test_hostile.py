@@ -19,8 +19,8 @@ RELATED = "multipart/related; boundary=b"
 RSP = b"<Status><StatusCode>1000</StatusCode></Status><MessageID>1</MessageID>"
 
 
-def nested(levels: int) -> bytes:
-    head = b"".join(b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n" % (i, i + 1) for i in range(levels))
+def nested(levels: int, kind: bytes = b"multipart/mixed") -> bytes:
+    head = b"".join(b"--b%d\nContent-Type: %b; boundary=b%d\n\n" % (i, kind, i + 1) for i in range(levels))
     return (
         head + b"--b%d\n\nx\n--b%d--\n" % (levels, levels) + b"".join(b"--b%d--\n" % i for i in range(levels, -1, -1))
     )
@@ -66,6 +66,20 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
     "xml too large": lambda: (rsp(b" " * 5 * MIB), None),
     "body too large": lambda: (b" " * (64 * MIB + 1), None),
     "nested multiparts": lambda: (nested(200), "multipart/related; boundary=b0"),
+    "nested multiparts of WSP": lambda: (
+        nested(200, b"application/vnd.wap.multipart.mixed"),
+        "multipart/related; boundary=b0",
+    ),
+    "parts within multiparts of WSP": lambda: (
+        b"--b\n\n"
+        + (b"--b\nContent-Type: application/vnd.wap.multipart.mixed; boundary=i\n\n--i\n\n--i--\n" * 501)
+        + b"--b--",
+        RELATED,
+    ),
+    "look-alikes in binary of WSP": lambda: (
+        b"--b\nContent-Type: application/vnd.wap.multipart.mixed; boundary=i\n\n" + b"--i\0" * (3 * MIB) + b"\n--b--",
+        RELATED,
+    ),
     "nested multiparts below the bound, unclosed": lambda: (
         nested(7)[:-100],
         "multipart/related; boundary=b0",
@@ -102,6 +116,15 @@ CASES: dict[str, Callable[[], tuple[bytes, str | None]]] = {
     ),
     "boundary that is no text": lambda: (b"--\xff\n\n<a/>\n--\xff--", "multipart/related; boundary=\udcff"),
     "boundary that is no text, of XML": lambda: (b"<a/>", "multipart/related; boundary=\udcff"),
+    "loose ampersands": lambda: (b"<a>" + b"&" * (4 * MIB - 3), None),
+    "references without end": lambda: (b"<a>&" + b"&#" * (2 * MIB - 100), None),
+    "numbers without end": lambda: (b"<a>&#" + b"1" * (4 * MIB - 100) + b";", None),
+    "names that begin like entities": lambda: (b"<a>" + b"&quo" * (MIB - 100), None),
+    "unclosed cdata after a loose ampersand": lambda: (b"<a>&" + b"<![CDATA[" * 90_000, None),
+    "unclosed instructions after a loose ampersand": lambda: (b"<a>&" + b"<?" * 90_000, None),
+    "surrogates without end": lambda: (b"<a>" + b"&#55357;" * (MIB // 2), None),
+    "control characters": lambda: (b"<a>" + b"\x01" * (4 * MIB - 100), None),
+    "entities in a loose text": lambda: (laughs().replace(b"&a19;", b"& &a19;"), None),
     "nul bytes": lambda: (b"\0" * (3 * MIB), None),
     "tags of nothing": lambda: (b"<" * (3 * MIB), None),
 }
@@ -121,6 +144,7 @@ def test_what_is_merely_large_is_read_soon() -> None:
     load(rsp(attributes=b"".join(b' a%d=""' % i for i in range(100_000))), None)
     load(rsp(b"<Details>" + b"<a>x</a>" * 40_000 + b"</Details>"), None)
     load(rsp(b"<StatusText>" + b"x " * MIB + b"</StatusText>"), None)
+    load(rsp(b"<StatusText>" + b"& < &#55357;&#1;\x01" * 30_000 + b"</StatusText>"), None)
     media = b"\n--x" * (2 * MIB)
     part = b"--b\nContent-Transfer-Encoding: quoted-printable\n\n" + b"=\n" * MIB + b"\n"
     load(b"--b\n\n" + rsp() + b"\n--b\n\n" + media + b"\n" + part + b"--b--", RELATED)

@@ -118,6 +118,74 @@ def test_a_repair_leaves_texts_alone() -> None:
     assert message(text).status.status_text == "<a::b c:d='1'> a::b q:r"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Fish & chips", "Fish & chips"),
+        ("&", "&"),
+        ("a&&b&", "a&&b&"),
+        ("a &amp; b & c", "a & b & c"),
+        ("x &lt; y & y &gt; z", "x < y & y > z"),
+        ("&quot;R&D&apos;", "\"R&D'"),
+        ("A&nbsp;B", "A&nbsp;B"),
+        ("&eacute;&AMP;&amp", "&eacute;&AMP;&amp"),
+        ("&#65;&#x42; & &#;&#x;&#X43;&# 68;", "AB & &#;&#x;&#X43;&# 68;"),
+        ("&#60;b&#x3e; &", "<b> &"),
+        ("1 < 2 << 3 <= 4", "1 < 2 << 3 <= 4"),
+        ("I <3 you, </3 <", "I <3 you, </3 <"),
+        ("a & b <![CDATA[&#1; & < &x;]]> <!-- & < --> <?p & < ?>", "a & b &#1; & < &x;  "),
+        # Characters as two surrogates.
+        ("&#55357;&#56832;", "\U0001f600"),
+        ("&#xD83D;&#xde00;!", "\U0001f600!"),
+        ("&#xd83d;&#56832;&#055356;&#x0DF0D;", "\U0001f600\U0001f30d"),
+        ("&#55357;", "\ufffd"),
+        ("&#56832;&#55357;.", "\ufffd\ufffd."),
+        ("&#55357; &#56832;", "\ufffd \ufffd"),
+        ("&#55357;&#55357;&#56832;", "\ufffd\U0001f600"),
+        ("<![CDATA[&#55357;&#56832;]]> &#55357;", "&#55357;&#56832; \ufffd"),
+        # Characters that XML cannot hold.
+        ("a&#0;b&#1;c&#xB;d&#xFFFE;", "a\ufffdb\ufffdc\ufffdd\ufffd"),
+        ("&#x110000;&#1114112;&#99999999999999999999;&#x99999999999;", "\ufffd" * 4),
+        (f"&#{'0' * 40}; &#{'0' * 40}65; &#{'9' * 5000};", "\ufffd A \ufffd"),
+        ("&#1114111;&#x85;&#1;", "\U0010ffff\x85\ufffd"),
+        ("a\x00b\x01c\x1fd\ufffee", "a\ufffdb\ufffdc\ufffdd\ufffde"),
+        ("<![CDATA[a\x08b]]>", "a\ufffdb"),
+    ],
+)
+def test_texts_that_are_not_escaped(text: str, expected: str) -> None:
+    read = message(f"<SubmitReq><Subject>{text}</Subject><LinkedID>1</LinkedID></SubmitReq>")
+    assert (read.subject, read.linked_id) == (expected, "1")
+
+
+def test_attributes_that_are_not_escaped() -> None:
+    read = message("<DeliverReq><Content href='cid:a&b&#1;'/></DeliverReq>")
+    assert [one.href for one in read.contents] == ["cid:a&b\ufffd"]
+
+
+def test_texts_and_tags_are_repaired_in_one_document() -> None:
+    text = f"<x::SubmitRsp><y:Extension z:a='&'/>{RSP.replace('Success', 'R&D <3')}</x:SubmitRsp>"
+    assert message(text).status.status_text == "R&D <3"
+
+
+def test_a_text_that_is_escaped_is_read_as_it_stands() -> None:
+    """A repair must not touch what needs none: escaped twice is escaped once."""
+    text = "&amp;nbsp; &amp;#55357; &#38;lt;"
+    assert message(f"<SubmitReq><Subject>{text}</Subject></SubmitReq>").subject == "&nbsp; &#55357; &lt;"
+    assert message(f"<x:SubmitReq><Subject>{text}</Subject></x:SubmitReq>").subject == "&nbsp; &#55357; &lt;"
+
+
+@pytest.mark.parametrize("end", ["\0", "\0\0\0", " \r\n\0", "\0\n\t \0\n"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be", "utf-16"])
+def test_zeros_after_the_end(end: str, codec: str) -> None:
+    assert message(f"<SubmitRsp>{RSP}</SubmitRsp>{end}".encode(codec)) == EXPECTED
+
+
+@pytest.mark.parametrize("end", ["\0x", "\0<a/>", "&", "<"])
+def test_nothing_else_may_stand_after_the_end(end: str) -> None:
+    with pytest.raises(XmlError):
+        message(f"<SubmitRsp>{RSP}</SubmitRsp>{end}")
+
+
 def test_a_prefix_declared_elsewhere_keeps_its_namespace() -> None:
     header = "<h:TransactionID xmlns:h='urn:h'>t</h:TransactionID>"
     assert load(soap(f"<h:SubmitRsp>{RSP}</h:SubmitRsp>", header).encode(), None).dialect.mm7_namespace == "urn:h"
@@ -138,13 +206,27 @@ def test_a_prefix_declared_elsewhere_keeps_its_namespace() -> None:
         f"<x:SubmitRsp>{RSP}</y:SubmitRsp>",
         f"<x:SubmitRsp>{RSP}",
         f"<SubmitRsp>{RSP.replace('1000', '1000<')}</SubmitRsp>",
-        f"<SubmitRsp>{RSP.replace('Success', 'A&nbsp;B')}</SubmitRsp>",
-        f"<SubmitRsp>{RSP.replace('Success', chr(1))}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}",
+        f"<SubmitRsp>{RSP.replace('Success', '<3')}</SubmitRs",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}</SubmitRsp",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}</",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}<",
+        f"<SubmitRsp>{RSP.replace('Success', '&')}< /SubmitRsp>",
+        f"& <SubmitRsp>{RSP}</SubmitRsp>",
+        f"<SubmitRsp>{RSP}</SubmitRsp> &#1;",
+        f"<SubmitRsp>{RSP.replace('Success', '<a@b.example>')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&<![CDATA[')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '&<!--')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '<? &')}</SubmitRsp>",
         f"<SubmitRsp>{RSP}</SubmitRsp><SubmitRsp/>",
         f"<SubmitRsp>{RSP}</SubmitRsp> and more",
         "".join(f"<p{i}:a>" for i in range(9)) + "".join(f"</p{i}:a>" for i in reversed(range(9))),
         f"<!DOCTYPE SubmitRsp><SubmitRsp>{RSP}</SubmitRsp>",
         f"<?xml version='1.0'?><!-- a --><!DOCTYPE a SYSTEM 'file:///etc/passwd'><SubmitRsp>{RSP}</SubmitRsp>",
+        f"<!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '& &b;')}</SubmitRsp>",
+        f"\x01<!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '&b;')}</SubmitRsp>",
+        f"<?a \x01?><!DOCTYPE a [<!ENTITY b 'c'>]><SubmitRsp>{RSP.replace('Success', '&b;')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('Success', '& <!DOCTYPE a>')}</SubmitRsp>",
         "<SubmitRsp/>",
         f"<SubmitRsp>{RSP.replace('1000', 'OK')}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('1000', '')}</SubmitRsp>",
@@ -188,6 +270,9 @@ def test_a_doctype_within_a_text_is_text() -> None:
         ("TIS-620", "tis-620", "ดาวเสาร์"),
         ("cp874", "cp874", "ดาวเสาร์"),
         ("ISO-8859-1", "latin-1", "Grüße"),
+        ("ISO-8859-1", "cp1252", "5 € „Grüße…“"),
+        ("iso-8859-1", "latin-1", "Gr\x81\x9d\x80ße"),
+        ("latin1", "cp1252", "5 €"),
         ("iso-8859-15", "iso8859-15", "5 €"),
         ("windows-1252", "cp1252", "5 €"),
         ("UTF-8", "utf-8", "Grüße 🪐"),
@@ -237,6 +322,35 @@ def test_encodings_where_declaration_and_content_type_differ(declared: str, char
 def test_byte_order_marks(mark: bytes, codec: str, declaration: str) -> None:
     body = mark + f"{declaration}<SubmitReq><Subject>Grüße</Subject></SubmitReq>".encode(codec)
     assert message(body).subject == "Grüße"
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("declared", ["UTF-8", "us-ascii", None])
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("Tēnā koe ".encode() + b"\xff!", "Tēnā koe \ufffd!"),
+        # Cut off within a character, by somebody who counts bytes.
+        ("土星新闻".encode()[:-1], "土星新\ufffd"),
+        (b"\xc3\xbcber " + "Grüße".encode("latin-1"), "über Gr\ufffd\ufffde"),
+        # CESU-8, alone and beside a wrong byte.
+        (b"Saturn \xed\xa0\xbe\xed\xba\x90", "Saturn \U0001fa90"),
+        (b"\xed\xa0\xbd\xed\xb8\x80\xed\xa0\xbd\xed\xb8\x81\xfe", "\U0001f600\U0001f601\ufffd"),
+        ("ū".encode() + b"\xed\xa0\xbd", "ū\ufffd\ufffd\ufffd"),
+    ],
+)
+def test_one_wrong_byte_spoils_one_character(mark: bytes, declared: str | None, subject: bytes, expected: str) -> None:
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    body = mark + declaration.encode() + b"<SubmitReq><Subject>" + subject + b"</Subject></SubmitReq>"
+    assert message(body).subject == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [(b"5 \x80 f\xfcr Gr\xfc\xdfe", "5 € für Grüße"), (b"f\xfcr \x81", "für \x81"), (b"\xef\xbf\xbd\xfc", "ï¿½ü")],
+)
+def test_what_holds_no_whole_character_is_not_utf_8(subject: bytes, expected: str) -> None:
+    assert message(b"<SubmitReq><Subject>" + subject + b"</Subject></SubmitReq>").subject == expected
 
 
 def test_a_document_that_breaks_its_byte_order_mark_is_refused() -> None:
@@ -465,6 +579,24 @@ def test_multiparts(content_type: str | None, text: str, newline: str) -> None:
     assert [part.body for part in envelope.parts] == [b"science"]
 
 
+@pytest.mark.parametrize("start", ["r", "<r>", '\\"<r', '\\"<r>\\"', "cid:r", "<cid:r>", " cid:<r> "])
+@pytest.mark.parametrize("content_id", ["r", "<r>", '"<r', '"<r>"', '"r', "cid:r", "<cid:r>"])
+def test_start_and_content_id_are_compared_by_what_they_name(start: str, content_id: str) -> None:
+    other, root = XML.replace("42", "43"), f"Content-ID: {content_id}\n\n{XML}"
+    body = f"--b\nContent-ID: <s>\n\n{other}\n--b\n{root}\n--b--"
+    assert message(body, f'multipart/related; start="{start}"; boundary=b') == EXPECTED
+
+
+@pytest.mark.parametrize("newline", ["\r\n", "\n"])
+@pytest.mark.parametrize("content_type", ["multipart/related; boundary=b", "multipart/related", "text/xml", None])
+@pytest.mark.parametrize("before", ["", "\n", "preamble\n"])
+def test_a_byte_order_mark_before_a_multipart(content_type: str | None, newline: str, before: str) -> None:
+    text = f"{before}--b\nContent-Type: text/xml\n\n{XML}\n--b\n\nscience\n--b--".replace("\n", newline)
+    envelope = load(codecs.BOM_UTF8 + text.encode(), content_type)
+    assert envelope.message == EXPECTED
+    assert [part.body for part in envelope.parts] == [b"science"]
+
+
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
 def test_the_root_is_found_in_any_encoding(codec: str, newline: bytes) -> None:
@@ -560,6 +692,18 @@ def test_base64_that_is_cut_off(body: bytes) -> None:
         ("Content-ID: <a.gif>", "a.gif", None, None),
         ("Content-ID:a.gif", "a.gif", None, None),
         ("content-id: < a.gif >\nContent-Location: x/a.gif ", "a.gif", "x/a.gif", None),
+        ('Content-ID: "<a.gif>', "a.gif", None, None),
+        ('Content-ID: "<a.gif>"', "a.gif", None, None),
+        ('Content-ID: "a.gif', "a.gif", None, None),
+        ('Content-ID: <a.gif>"', "a.gif", None, None),
+        ("Content-ID: cid:a.gif", "a.gif", None, None),
+        ('Content-ID: "CID: a.gif"', "a.gif", None, None),
+        ("Content-ID: cid:<a.gif>", "a.gif", None, None),
+        ("Content-ID: <cid:a.gif>", "a.gif", None, None),
+        ("Content-ID: <acid:1@x>", "acid:1@x", None, None),
+        ('Content-ID: <"a b"@x.example>', '"a b"@x.example', None, None),
+        ('Content-ID: "', None, None, None),
+        ("Content-ID: cid:", None, None, None),
         ("Content-ID: <>\nContent-Location:", None, None, None),
         ("Content-ID: <a>\nContent-ID: <b>", "a", None, None),
         ('Content-Type: image/gif; name="a b.gif"', None, None, "a b.gif"),
@@ -611,6 +755,40 @@ def test_inner_multiparts(kind: str, close: str) -> None:
 def test_an_inner_multipart_that_ends_with_an_open_delimiter() -> None:
     body = f"--b\n\n{XML}\n--b\nContent-Type: multipart/mixed; boundary=i\n\n--i\n\nx\n--i\n \n--b--"
     assert [part.body for part in load(body.encode(), "multipart/related; boundary=b").parts] == [b"x"]
+
+
+WAP = "Content-Type: application/vnd.wap.multipart."
+
+
+@pytest.mark.parametrize(
+    "kind", ["mixed; boundary=i", 'Related; type="application/smil"; Boundary="i"', "alternative;boundary=--i"]
+)
+@pytest.mark.parametrize("close", ["\n--i--", ""])
+def test_inner_multiparts_under_the_name_of_wsp(kind: str, close: str) -> None:
+    inner = f"--i\nContent-Type: image/gif\nContent-ID: <g>\n\nGIF\n--i\nContent-Type: text/plain\n\nscience{close}"
+    body = f"--b\nContent-Type: text/xml\n\n{XML}\n--b\n{WAP}{kind}\nContent-ID: <c>\n\n{inner}\n--b--"
+    envelope = load(body.encode(), "multipart/related; boundary=b")
+    assert [(part.content_id, part.body) for part in envelope.parts] == [("g", b"GIF"), (None, b"science")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f"{WAP}mixed",
+        f"{WAP}related; boundary=",
+        f"{WAP}related; boundary=j",
+        f"{WAP}form-data; boundary=i",
+        "Content-Type: application/octet-stream; boundary=i",
+    ],
+)
+def test_what_wsp_wrote_in_binary_stays_a_leaf(headers: str) -> None:
+    binary = b"\x02\x0a\x03\x9e\x85--i\0GIF\n--ii\n--i\n"
+    assert entity(headers, binary).body == binary
+
+
+def test_a_multipart_of_nothing_has_no_leaves() -> None:
+    body = f"--b\n\n{XML}\n--b\n{WAP}mixed; boundary=i\n\n--i--\n--b--"
+    assert load(body.encode(), "multipart/related; boundary=b").parts == ()
 
 
 def test_the_media_may_be_attached_directly_and_smil_may_come_first() -> None:

@@ -105,8 +105,9 @@ def deliver(
 
 
 def say(
-    text: str | None,
+    text: str | bytes | None,
     *,
+    charset: str = "utf-8",
     sender: str | None = RECIPIENT,
     recipients: tuple[str, ...] = (SENDER,),
     subject: str | None = None,
@@ -126,6 +127,7 @@ def say(
     )
     parts = [b"Content-Type: text/xml; charset=utf-8\r\nContent-ID: <soap>\r\n\r\n" + soap]
     if text is not None:
-        parts.append(b"Content-Type: text/plain; charset=utf-8\r\nContent-ID: <content>\r\n\r\n" + text.encode())
+        head = f"Content-Type: text/plain; charset={charset}\r\nContent-ID: <content>\r\n\r\n".encode()
+        parts.append(head + (text.encode() if isinstance(text, str) else text))
     body = b"".join(b"--outer\r\n" + part + b"\r\n" for part in parts) + b"--outer--\r\n"
     return body, 'multipart/related; type="text/xml"; start="<soap>"; boundary="outer"'

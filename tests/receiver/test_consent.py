@@ -37,7 +37,7 @@ def rules(rig: Rig, **values: Any) -> None:
     )
 
 
-async def post(client: httpx.AsyncClient, text: str | None, url: str = URL, **values: Any) -> httpx.Response:
+async def post(client: httpx.AsyncClient, text: str | bytes | None, url: str = URL, **values: Any) -> httpx.Response:
     body, content_type = callbacks.say(text, **values)
     return await client.post(url, content=body, headers=callbacks.headers(content_type))
 
@@ -105,6 +105,21 @@ async def test_the_subject_of_a_message_without_text(rig: Rig) -> None:
     assert standing(rig.store) is True
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "iso-10646-ucs-2", "UCS2", "1000", "1015"])
+@pytest.mark.parametrize("codec", ["utf-16-be", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("text", ["STOP", "Stop.\nSent from my phone", "stop \U0001f621"])
+async def test_it_is_heeded_in_utf_16(rig: Rig, charset: str, codec: str, text: str) -> None:
+    async with rig.client() as client:
+        await post(client, text.encode(codec), charset=charset)
+    assert standing(rig.store) is True
+
+
+async def test_it_is_heeded_though_a_byte_is_missing_or_too_much(rig: Rig) -> None:
+    async with rig.client() as client:
+        await post(client, "STOP".encode("utf-16-le") + b"\0", charset="ucs-2")
+    assert standing(rig.store) is True
+
+
 async def test_connections_are_apart(rig: Rig) -> None:
     body, content_type = callbacks.say("STOP")
     async with rig.client() as client:
@@ -123,6 +138,15 @@ async def test_a_short_code_is_the_one_that_was_written_to(rig: Rig) -> None:
     assert {row.scope for row in rig.store.opt_outs()} == {CODE, short_code_scope("3344"), short_code_scope("999")}
     # One message that confirms it, however many codes were written to.
     assert [row.confirmation for row in rig.store.opt_outs() if row.number == callbacks.RECIPIENT].count("due") == 1
+
+
+async def test_others_in_a_group_chat_are_not_whom_it_is_about(rig: Rig) -> None:
+    rules(rig, scopes=frozenset({Scope.SHORT_CODE}))
+    body, content_type = callbacks.say("STOP")
+    shown = b'<To><Number displayOnly="true">+64217777777</Number>'
+    async with rig.client() as client:
+        await client.post(URL, content=body.replace(b"<To>", shown), headers=callbacks.headers(content_type))
+    assert [row.scope for row in rig.store.opt_outs()] == [CODE]
 
 
 async def test_the_words_of_a_connection(rig: Rig) -> None:

@@ -198,6 +198,28 @@ async def test_copies_are_stored_among_the_recipients(rig: Rig) -> None:
     assert row.message.recipients == (callbacks.SENDER, "4242", "a@b.example")
 
 
+@pytest.mark.parametrize(
+    ("recipients", "expected"),
+    [
+        (
+            '<To><Number displayOnly="true">1</Number><ShortCode>42</ShortCode><Number displayOnly="1">2</Number></To>',
+            ("42",),
+        ),
+        ('<To><ShortCode displayOnly="false">4242</ShortCode><Number>3</Number></To>', ("4242", "3")),
+        (
+            '<To><ShortCode displayOnly="true">4242</ShortCode></To><Cc><Number displayOnly="true">3</Number></Cc>',
+            ("4242", "3"),
+        ),
+    ],
+)
+async def test_who_is_named_for_show_was_not_written_to(rig: Rig, recipients: str, expected: tuple[str, ...]) -> None:
+    body, content_type = callbacks.deliver()
+    to = f"<To><Number>{callbacks.SENDER}</Number></To>".encode()
+    await post(rig, body.replace(to, recipients.encode()), content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.recipients == expected
+
+
 async def test_a_message_that_comes_again_leaves_nothing_twice(rig: Rig) -> None:
     app = rig.app()
     for boundary in ("first", "second", "first"):
@@ -222,6 +244,11 @@ async def test_the_same_words_said_again_are_another_message(rig: Rig) -> None:
         ("utf-8", "Tēnā koe".encode()),
         ("utf-16", "Tēnā koe".encode("utf-16")),
         ("ISO-10646-UCS-2", "Tēnā koe".encode("utf-16")),
+        *((name, "Tēnā koe".encode("utf-16-be")) for name in ("utf-16", "ISO-10646-UCS-2", "ucs2", "1000", "1015")),
+        *((name, "Tēnā koe".encode("utf-16-le")) for name in ("UTF-16", "ucs-2", "csUnicode", '"1000"', "1015")),
+        ("UTF-16LE", "Tēnā koe".encode("utf-16-le")),
+        ("us-ascii", "Tēnā koe".encode("utf-16")),
+        ("106", "Tēnā koe".encode()),
         ("us-ascii", "Tēnā koe".encode()),
         ("no-such-charset", "Tēnā koe".encode()),
         ("base64", "Tēnā koe".encode()),
@@ -236,6 +263,29 @@ async def test_text_is_read_in_its_charset(rig: Rig, charset: str, text: bytes) 
     await post(rig, body, content_type)
     (row,) = rig.store.inbound()
     assert row.message.text == "Tēnā koe"
+
+
+@pytest.mark.parametrize(
+    ("charset", "text", "expected"),
+    [
+        ("gb2312", "土星𠀀".encode("gb18030"), "土星𠀀"),
+        ("euc-kr", "토성 펲".encode("cp949"), "토성 펲"),
+        ("shift_jis", "土星①".encode("cp932"), "土星①"),
+        ("iso-8859-1", "5 € „Grüße…“".encode("cp1252"), "5 € „Grüße…“"),
+        ("iso-8859-1", b"5 \x80 \x81", "5 \x80 \x81"),
+        ("no-such-charset", b"Gr\xfc\xdfe", "Grüße"),
+        ("utf-16", b"Hello", "Hello"),
+        # One wrong byte, and CESU-8.
+        ("utf-8", "Tēnā koe".encode() + b"\xff", "Tēnā koe\ufffd"),
+        ("us-ascii", "土星新闻".encode()[:-1], "土星新\ufffd"),
+        ("utf-8", b"Saturn \xed\xa0\xbe\xed\xba\x90", "Saturn \U0001fa90"),
+    ],
+)
+async def test_text_is_read_as_it_was_meant(rig: Rig, charset: str, text: bytes, expected: str) -> None:
+    body, content_type = callbacks.deliver(text=text, charset=charset)
+    await post(rig, body, content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.text == expected
 
 
 async def test_a_name_of_an_encoding_that_is_no_charset_is_not_applied(rig: Rig) -> None:

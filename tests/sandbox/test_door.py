@@ -142,6 +142,15 @@ def test_no_length_at_all_is_refused(sandbox: RunningSandbox) -> None:
         assert raw.recv(100).startswith(b"HTTP/1.1 411")
 
 
+def test_a_folded_head_is_refused(sandbox: RunningSandbox) -> None:
+    with socket.create_connection(address(sandbox), timeout=PATIENCE_S) as raw:
+        head = (
+            f"POST /mm7 HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(sandbox)}\r\nContent-Type: text/xml;\r\n charset=x"
+        )
+        raw.sendall(f"{head}\r\nContent-Length: 0\r\n\r\n".encode())
+        assert raw.recv(100).startswith(b"HTTP/1.1 400")
+
+
 def test_absurd_length_is_refused_before_it_is_sent(sandbox: RunningSandbox) -> None:
     with socket.create_connection(address(sandbox), timeout=PATIENCE_S) as raw:
         head = (
@@ -323,6 +332,13 @@ BROKEN = {
     "two operations": (envelope(submit_body(NUMBER) * 2), 2007),
     "unknown operation": (envelope(f'<QueryStatusReq xmlns="{MM7}"/>'), 4003),
     "an answer": (envelope(f'<SubmitRsp xmlns="{MM7}"/>'), 4003),
+    # What the product reads of others, it must never send itself.
+    "a text that is not escaped": (envelope(submit_body(NUMBER).replace(">News<", ">R&D<")), 2007),
+    "a sign that is not escaped": (envelope(submit_body(NUMBER).replace(">News<", ">1 < 2<")), 2007),
+    "an entity of HTML": (envelope(submit_body(NUMBER).replace(">News<", ">A&nbsp;B<")), 2007),
+    "references to surrogates": (envelope(submit_body(NUMBER).replace(">News<", ">&#55357;&#56832;<")), 2007),
+    "a control character": (envelope(submit_body(NUMBER).replace(">News<", ">\x01<")), 2007),
+    "a zero after the end": (envelope(submit_body(NUMBER)) + "\0", 2007),
     "unknown version": (envelope(submit_body(NUMBER).replace("5.3.0", "7.0.0")), 4002),
 }
 
