@@ -12,6 +12,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    EmptyPoolError,
     HTTPError,
     InvalidHeader,
     LocationValueError,
@@ -76,6 +77,8 @@ def not_sent(
             f"{place} did not answer within {endpoint.connect_timeout_s:g} s; check host and port, and whether a "
             "firewall or the carrier's allow list lets this machine in"
         )
+    if _any(causes, EmptyPoolError):
+        return NotSent(f"none of the connections to {place} became free in time; check max_connections")
     return NotSent(f"the connection to {place} was lost before the request was whole")
 
 

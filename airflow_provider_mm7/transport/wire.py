@@ -289,11 +289,15 @@ def read_whole(response: BaseHTTPResponse, timeout_s: float | None) -> Answer:
     :param timeout_s: seconds for all of it.
     :raises OutcomeUnknown: it has no end.
     """
-    with response:
+    try:
         if response.status < 200:
             # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
             raise OutcomeUnknown(f"HTTP {response.status} in place of an answer")
         return Answer(response.status, response.headers, _read_body(response, timeout_s))
+    finally:
+        # To close it does not give its place in the pool back, where it is not read to its end.
+        response.close()
+        response.release_conn()
 
 
 def _read_body(response: BaseHTTPResponse, timeout_s: float | None) -> bytes:

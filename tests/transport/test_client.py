@@ -33,6 +33,7 @@ from airflow_provider_mm7.exceptions import (
 from airflow_provider_mm7.protocol import Fault, Payload, Status, SubmitRsp, dump
 from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, wire
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
+from airflow_provider_mm7.transport.pool import FreshAdapter
 from airflow_provider_mm7.transport.wire import MAX_ANSWER_BYTES
 from tests.support.scripted import Exchange, free_port, scripted
 
@@ -334,6 +335,88 @@ def test_a_server_that_answers_before_it_has_read_is_understood(status: str, err
 
     with scripted(script) as server, client(server.url) as mmsc, pytest.raises(error, match=status[:3]):
         mmsc.exchange(BIG)
+
+
+CHALLENGE = {"WWW-Authenticate": 'Digest realm="mms", nonce="n1", qop="auth"'}
+
+
+def interim(peer: Exchange) -> None:
+    peer.sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+def too_long(peer: Exchange) -> None:
+    peer.answer(body=b"x" * (2 * MAX_ANSWER_BYTES))
+
+
+def dripping(peer: Exchange, status: str = "200 OK") -> None:
+    """Send something before each read times out, for ever."""
+    head = "".join(f"{key}: {value}\r\n" for key, value in CHALLENGE.items())
+    peer.sock.sendall(f"HTTP/1.1 {status}\r\n{head}Content-Length: 1000\r\n\r\n".encode())
+    while not peer.server.released.wait(0.05):
+        peer.sock.sendall(b" ")
+
+
+def too_long_a_challenge(peer: Exchange) -> None:
+    peer.answer("401 Unauthorized", b"x" * (2 * MAX_ANSWER_BYTES), headers=CHALLENGE)
+
+
+def dripping_challenge(peer: Exchange) -> None:
+    dripping(peer, "401 Unauthorized")
+
+
+@pytest.mark.parametrize("act", [interim, too_long, dripping], ids=lambda it: it.__name__)
+def test_digest_gives_the_place_of_an_answer_that_is_not_read_to_its_end_to_the_next_request(
+    act: Callable[[Exchange], None],
+) -> None:
+    def second(peer: Exchange) -> None:
+        peer.answer(body=accepted("second"))
+
+    answers = iter([act, second])
+
+    def script(peer: Exchange) -> None:
+        while (request := peer.read()).head:
+            if request.header("Authorization") is None:
+                peer.answer("401 Unauthorized", headers=CHALLENGE)
+            else:
+                next(answers)(peer)
+
+    settings = {"login": "u", "password": "p", "auth": "digest", "max_connections": 1}
+    with scripted(script) as server, client(server.url, read_timeout_s=1, **settings) as mmsc:
+        with pytest.raises(OutcomeUnknown):
+            mmsc.exchange(SMALL)
+        message = mmsc.exchange(SMALL).message
+        assert isinstance(message, SubmitRsp)
+        assert message.message_id == "second"
+
+
+@pytest.mark.parametrize("act", [too_long_a_challenge, dripping_challenge], ids=lambda it: it.__name__)
+def test_digest_answers_a_challenge_whose_body_has_no_end(act: Callable[[Exchange], None]) -> None:
+    def script(peer: Exchange) -> None:
+        if peer.read().header("Authorization") is None:
+            act(peer)
+        else:
+            peer.answer(body=accepted())
+
+    settings = {"login": "u", "password": "p", "auth": "digest", "max_connections": 1}
+    with scripted(script) as server, client(server.url, read_timeout_s=1, **settings) as mmsc:
+        assert mmsc.exchange(SMALL).transaction_id == "t1"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("auth", ["basic", "digest"])
+def test_a_request_that_gets_no_connection_of_the_pool_was_not_sent(auth: str) -> None:
+    settings = {"login": "u", "password": "p", "auth": auth, "max_connections": 1}
+    url = f"http://127.0.0.1:{free_port()}/mm7"
+    with client(url, connect_timeout_s=0.1, read_timeout_s=0.1, **settings) as mmsc:
+        with pytest.raises(ConnectFailed):
+            mmsc.exchange(SMALL)
+        adapter: FreshAdapter = mmsc._session.get_adapter(url)  # type: ignore[assignment]
+        taken = adapter._pool._get_conn()
+        with pytest.raises(NotSent, match="became free"):
+            mmsc.exchange(SMALL)
+        adapter._pool._put_conn(taken)
+        with pytest.raises(ConnectFailed):
+            mmsc.exchange(SMALL)
 
 
 def test_digest_that_is_cut_off_while_the_body_goes_out_again_was_not_sent() -> None:
