@@ -18,8 +18,6 @@ from itertools import groupby
 from operator import attrgetter
 from types import MappingProxyType
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
 from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown, StoreError, StoreUnavailable
 from airflow_provider_mm7.protocol import Payload, Verdict
 from airflow_provider_mm7.sending.breaker import Circuit
@@ -29,6 +27,7 @@ from airflow_provider_mm7.sending.outcome import Outcome, failed, read_outcome
 from airflow_provider_mm7.sending.owner import is_alive, this_process
 from airflow_provider_mm7.sending.pacer import Pace, Pacer
 from airflow_provider_mm7.sending.patience import Patience, Tries, default_patience
+from airflow_provider_mm7.sending.settling import Settler
 from airflow_provider_mm7.sending.workers import Job, Workers
 from airflow_provider_mm7.store import Owner, Settlement, State, Store, Submission
 from airflow_provider_mm7.transport import MMSCClient
@@ -45,9 +44,6 @@ WIND_DOWN_POLL_S = 1.0
 DUE_POLL_S = 0.5
 #: Seconds between looks for a row that another process holds just now.
 BUSY_POLL_S = 0.05
-#: Attempts, and first pause in seconds, to record answers in a store that is away for a moment.
-RECORD_ATTEMPTS = 5
-RECORD_PAUSE_S = 0.2
 
 #: What became of a group that was given back without a request.
 UNTRIED = Outcome(untried=True)
@@ -94,6 +90,9 @@ class Engine:
     stopped: Callable[[], bool] = never
     _owner: Owner = field(default_factory=this_process)
     _halt: Halt = field(init=False)
+    #: Set by who sends a signal, and not by what the run finds itself.
+    _told: Halt = field(init=False)
+    _settler: Settler = field(init=False)
     _circuit: Circuit = field(init=False)
     _tries: Tries = field(init=False)
     _pacer: Pacer | None = field(init=False, default=None)
@@ -105,6 +104,8 @@ class Engine:
     def __post_init__(self) -> None:
         connections = self.client.endpoint.max_connections
         self._halt = Halt(self.stopped)
+        self._told = Halt(self.stopped)
+        self._settler = Settler(self.store, lease_s=self.lease_s, told=self._told)
         self._circuit = Circuit(self.patience, doubt_limit=claim_bound(connections))
         self._tries = Tries(self.patience)
         if self.pace is not None:
@@ -151,9 +152,11 @@ class Engine:
         workers = Workers(self._exchange, connections, low=(claim_bound(connections) - connections) // 4)
         try:
             self._pump(batch_id, workers)
-        except BaseException:
+        except BaseException as exc:
             # A signal may have raised this anywhere. Nothing that still waits may leave.
             self._halt.set()
+            if not isinstance(exc, Exception):
+                self._told.set()
             self._wind_down(batch_id, workers)
             raise
         finally:
@@ -213,7 +216,7 @@ class Engine:
         try:
             self._record(batch_id, settlements)
         except StoreError:
-            # Told by _record. What was not tried, or refused as a whole, need not be kept with it.
+            # Told by the settler. What was not tried, or refused as a whole, need not be kept with it.
             workers.drop(job for job in jobs if job.outcome and (job.outcome.untried or not job.outcome.settlements))
         else:
             workers.drop(jobs)
@@ -234,7 +237,8 @@ class Engine:
 
     def _barred(self, job: Job) -> bool:
         """Whether a request may not leave (any more)."""
-        return bool(self._halt) or not (self._circuit.closed or job.probe)
+        # What is answered while the ledger is away would be in doubt with the rest.
+        return bool(self._halt) or self._settler.away or not (self._circuit.closed or job.probe)
 
     def _try(self, job: Job) -> Outcome:
         if self._barred(job):
@@ -332,6 +336,7 @@ class Engine:
                 raise
             # It may have been committed all the same, and nobody knows what was claimed then.
             self._record(batch_id, settlements)
+            self._renew(batch_id)
             self._give_back(batch_id, {item.id for job in workers.jobs for item in job.group})
             return []
         if settlements:
@@ -343,24 +348,9 @@ class Engine:
         self.store.release([item.id for item in self._sending(batch_id) if item.id not in but], self._owner)
 
     def _record(self, batch_id: str, settlements: Sequence[Settlement]) -> None:
-        """Settle, patiently: an answer that cannot be recorded leaves its message in doubt."""
-        if not settlements:
-            return
-        try:
-            for attempt in Retrying(
-                retry=retry_if_exception_type(StoreUnavailable),
-                stop=stop_after_attempt(RECORD_ATTEMPTS),
-                wait=wait_exponential(multiplier=RECORD_PAUSE_S),
-                reraise=True,
-            ):
-                with attempt:
-                    self.store.settle(batch_id, settlements)
-        except StoreError as exc:
-            accepted = [item.message_id for item in settlements if item.state is State.ACCEPTED]
-            # Not with its causes: a database's own text may quote the row.
-            log.error("answers could not be recorded (%s); MessageIDs accepted: %s", exc, accepted)  # noqa: TRY400
-            raise
-        self.settled(settlements)
+        if settlements:
+            self._settler.settle(batch_id, settlements)
+            self.settled(settlements)
 
 
 def _new_transaction_id() -> str:

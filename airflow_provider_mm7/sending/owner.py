@@ -16,6 +16,11 @@ from airflow_provider_mm7.store import Owner
 
 #: Seconds by which two readings of one process's start time may differ (clock ticks).
 _START_TOLERANCE_S = 1.0
+#: Start times above are seconds since 1970, those below since this machine started: 31 years of either.
+_BY_THE_CLOCK_S = 1e9
+#: What the kernel tells of a process (proc_pid_stat(5)).
+_STAT = "/proc/{}/stat"
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 #: Names this run of the kernel, and this space of process ids within it (pid_namespaces(7)).
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -42,7 +47,7 @@ def this_process() -> Owner:
         token=uuid.uuid4().hex,
         host=this_host(),
         pid=os.getpid(),
-        started=psutil.Process().create_time(),
+        started=_started(psutil.Process()),
     )
 
 
@@ -53,9 +58,25 @@ def is_alive(owner: Owner) -> bool | None:
     try:
         process = psutil.Process(owner.pid)
         # A process id is given again after its process has ended; a zombie sends nothing.
-        same = abs(process.create_time() - owner.started) < _START_TOLERANCE_S
+        # As it was told, by this version or a former one.
+        started = process.create_time() if owner.started > _BY_THE_CLOCK_S else _started(process)
+        same = abs(started - owner.started) < _START_TOLERANCE_S
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return None
+
+
+def _started(process: psutil.Process) -> float:
+    """Tell when a process started, in seconds that no change of the clock moves.
+
+    Linux counts them from its own start; the time by the clock is worked out from that, and moves with it. Others keep
+    the time by the clock.
+    """
+    try:
+        stat = Path(_STAT.format(process.pid)).read_text(errors="replace")
+    except OSError:
+        return process.create_time()
+    # Field 22; the name, which is the second, may hold anything.
+    return int(stat.rpartition(")")[2].split()[19]) / _TICKS_PER_S

@@ -20,6 +20,10 @@ LATE_S = 0.03
 SLICE_S = 0.1
 #: Seconds that moments may be taken ahead: for so long the store may take to answer, and nothing stands still.
 AHEAD_S = 1.0
+#: Processes that may share a connection's rate. None takes more while its last moments end beyond AHEAD_S, so beyond
+#: that each has one lot of them; where there is more, the clock was set back. Far more than anybody runs, since moments
+#: that are somebody's must not be given out twice.
+MAX_TAKERS = 1000
 #: Seconds until the first moment, so that it is not missed while the store commits.
 LEAD_S = 0.05
 
@@ -57,6 +61,8 @@ class Pacer:
         self._moments: deque[float] = deque()
         self._end = 0.0
         self._lead_s = LEAD_S
+        # A lot is one request at least.
+        self._queue_s = AHEAD_S + MAX_TAKERS * max(group_size / self._rate_per_s, SLICE_S)
 
     def wait(self, messages: int, *, unless: Callable[[], bool]) -> bool:
         """Wait until a request with so many messages may leave.
@@ -99,7 +105,9 @@ class Pacer:
     def _take(self, messages: int) -> None:
         slots = max(messages, min(self._wanted, round(SLICE_S * self._rate_per_s)))
         asked_at = time.monotonic()
-        first = self._store.reserve(self._conn_id, slots=slots, rate_per_s=self._rate_per_s, lead_s=self._lead_s)
+        first = self._store.reserve(
+            self._conn_id, slots=slots, rate_per_s=self._rate_per_s, lead_s=self._lead_s, queue_s=self._queue_s
+        )
         now = time.monotonic()
         # A store that is slower than the lead would give out nothing but missed moments.
         self._lead_s = LEAD_S + (2 * (now - asked_at) if first < now else 0.0)

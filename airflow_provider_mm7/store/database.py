@@ -32,6 +32,21 @@ _NOTICE_SILENCE: Final = {
     "tcp_user_timeout": 60_000,
 }
 
+#: What a session says to its server. Not start-up options: poolers refuse those.
+_SESSION: Final = {
+    # A plan that was made for all values while a table was empty would be kept when it has grown, and read all of it.
+    "plan_cache_mode": "force_custom_plan",
+    # A client that vanished without a word would hold its locks until the server's own keepalive, two hours. On a Unix
+    # socket, and on a system that has none of these, PostgreSQL takes no notice.
+    "tcp_keepalives_idle": "30s",
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "60s",
+    # The same where something between us keeps the connection, or the process was stopped. No transaction of ours waits
+    # for anything but the database: what is read of files is read before it.
+    "idle_in_transaction_session_timeout": "60s",
+}
+
 #: First half of our PostgreSQL advisory lock keys ("MM7"), so that they meet nobody else's in a shared database.
 ADVISORY_CLASS: Final = 0x4D4D37
 
@@ -190,11 +205,10 @@ def _new_engine(url: sa.URL) -> sa.Engine:
 
 
 def _postgresql_connected(connection: Any, _record: object) -> None:
-    # A plan that was made for all values while a table was empty would be kept when it has grown, and read all of it.
-    # Not a start-up option: poolers refuse those.
     cursor = connection.cursor()
     try:
-        cursor.execute("SET plan_cache_mode = force_custom_plan")
+        # One round trip for all.
+        cursor.execute("; ".join(f"SET {name} = '{value}'" for name, value in _SESSION.items()))
     finally:
         cursor.close()
     # A rollback would undo it.

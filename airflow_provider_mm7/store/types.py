@@ -109,7 +109,7 @@ class Owner:
     :ivar token: unique to this run of the process (a uuid).
     :ivar host: host name.
     :ivar pid: process id on that host.
-    :ivar started: the process's start time (seconds since the epoch) as the operating system tells it.
+    :ivar started: the process's start time in seconds, since the machine's own start or, above 1e9, since 1970.
     """
 
     token: str

@@ -16,7 +16,7 @@ from airflow_provider_mm7.transport.direct import Direct
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.judge import MM7Answer, read_answer
 from airflow_provider_mm7.transport.session import open_session
-from airflow_provider_mm7.transport.translate import not_sent
+from airflow_provider_mm7.transport.translate import handshake_refused, not_sent
 from airflow_provider_mm7.transport.wire import Answer, OneGo, Outgoing, read_whole
 
 
@@ -107,7 +107,7 @@ class MMSCClient:
                 body=answer.body,
             )
         except (requests.RequestException, HTTPError, OSError) as exc:
-            if outgoing.complete:
+            if outgoing.complete and not handshake_refused(exc):
                 raise OutcomeUnknown(f"the MMSC took the request and gave no whole answer ({_cause(exc)})") from exc
             error = not_sent(exc, self.endpoint)
             # The text of what a header or URL is refused for quotes it, and it may be a secret.

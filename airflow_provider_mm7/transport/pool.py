@@ -6,6 +6,7 @@ and nobody can tell whether it was accepted; a new connection costs one handshak
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -27,8 +28,12 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class FreshAdapter(HTTPAdapter):
-    """Sends over connections that have not idled, to one URL with one set of TLS settings."""
+    """Sends over connections that have not idled, to one URL with one set of TLS settings.
 
+    :ivar pool_timeout_s: seconds that a request waits for a connection to become free; None: for ever.
+    """
+
+    pool_timeout_s: float | None = None
     _pool: Any = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -47,6 +52,8 @@ class FreshAdapter(HTTPAdapter):
         """Find the pool, and keep it."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+            # requests has no name for it. Set here, it holds for every way through the pool.
+            self._pool.urlopen = partial(self._pool.urlopen, pool_timeout=self.pool_timeout_s)
         return self._pool
 
     def close(self) -> None:

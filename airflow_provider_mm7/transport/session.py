@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -12,13 +13,37 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth
 from requests.utils import get_environ_proxies
 from requests_toolbelt import user_agent
+from urllib3.exceptions import HTTPError
 
-from airflow_provider_mm7.exceptions import ConnectionConfigError
+from airflow_provider_mm7.exceptions import ConnectionConfigError, OutcomeUnknown
 from airflow_provider_mm7.transport.endpoint import Endpoint
 from airflow_provider_mm7.transport.pool import FreshAdapter, FreshSourceAdapter
+from airflow_provider_mm7.transport.wire import read_whole
 
 #: Environment variables that name a CA bundle, in requests' own order.
 CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+class _Digest(HTTPDigestAuth):
+    """Answers a challenge, and reads no more of its body than of an answer's.
+
+    :param read_timeout_s: seconds for all of it.
+    """
+
+    def __init__(self, login: str, password: str, *, read_timeout_s: float) -> None:
+        super().__init__(login, password)
+        self._read_timeout_s = read_timeout_s
+
+    def handle_401(self, r: requests.Response, **kwargs: Any) -> requests.Response:
+        """Send the request again, if that was a challenge."""
+        if 400 <= r.status_code < 500 and "digest" in r.headers.get("WWW-Authenticate", "").lower():
+            # The head says all: a body that cannot be read goes with its connection.
+            body = b""
+            with suppress(OutcomeUnknown, HTTPError):
+                body = read_whole(r.raw, self._read_timeout_s).body
+            r._content = body
+        answered: requests.Response = super().handle_401(r, **kwargs)  # type: ignore[no-untyped-call]
+        return answered
 
 
 class _Session(requests.Session):
@@ -87,7 +112,7 @@ def _auth(endpoint: Endpoint) -> AuthBase | None:
         return None
     password = endpoint.password or ""
     if endpoint.auth == "digest":
-        return HTTPDigestAuth(endpoint.login, password)
+        return _Digest(endpoint.login, password, read_timeout_s=endpoint.read_timeout_s)
     # RFC 7617: a user name outside Latin-1 goes as UTF-8; requests would encode str as Latin-1.
     return HTTPBasicAuth(endpoint.login.encode(), password.encode())
 
@@ -99,6 +124,9 @@ def _adapter(endpoint: Endpoint) -> HTTPAdapter:
         "pool_block": True,
         "max_retries": 0,
     }
+    adapter = FreshAdapter(**pool)
     if endpoint.source_address:
-        return FreshSourceAdapter((endpoint.source_address, 0), **pool)  # type: ignore[arg-type]  # untyped toolbelt
-    return FreshAdapter(**pool)
+        adapter = FreshSourceAdapter((endpoint.source_address, 0), **pool)  # type: ignore[arg-type]  # untyped toolbelt
+    # An exchange is over by then, and its connection free.
+    adapter.pool_timeout_s = endpoint.connect_timeout_s + endpoint.read_timeout_s
+    return adapter

@@ -12,6 +12,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    EmptyPoolError,
     HTTPError,
     InvalidHeader,
     LocationValueError,
@@ -29,6 +30,7 @@ from airflow_provider_mm7.exceptions import (
     TlsFailed,
 )
 from airflow_provider_mm7.transport.endpoint import Endpoint
+from airflow_provider_mm7.transport.wire import HandshakeRefused
 
 _UNUSABLE = (
     requests.exceptions.InvalidURL,
@@ -76,7 +78,14 @@ def not_sent(
             f"{place} did not answer within {endpoint.connect_timeout_s:g} s; check host and port, and whether a "
             "firewall or the carrier's allow list lets this machine in"
         )
+    if _any(causes, EmptyPoolError):
+        return NotSent(f"none of the connections to {place} became free in time; check max_connections")
     return NotSent(f"the connection to {place} was lost before the request was whole")
+
+
+def handshake_refused(error: BaseException) -> bool:
+    """Whether the server refused the handshake of the very connection, and so read nothing of what came after it."""
+    return _any(tuple(_chain(error)), HandshakeRefused)
 
 
 def _place(url: str) -> str:

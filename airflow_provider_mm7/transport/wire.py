@@ -12,6 +12,7 @@ import copy
 import io
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse as PlainResponse
@@ -34,6 +35,21 @@ READ_CHUNK_BYTES = 1 << 16
 SEND_CHUNK_BYTES = 1 << 16
 #: Pieces that one system call takes; Linux allows 1,024 (UIO_MAXIOV).
 _MAX_PIECES = 256
+
+#: Alerts by which a server refuses the client's certificate, or the lack of one (RFC 8446 clause 6.2), as OpenSSL names
+#: them.
+CERTIFICATE_ALERTS = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
 
 #: A head that is read in one way by everybody (RFC 9112 clauses 4 and 5), of an answer that has a body.
 _USUAL_HEAD = re.compile(
@@ -86,6 +102,19 @@ class Outgoing:
         self.complete = False
 
 
+class HandshakeRefused(ssl.SSLError):
+    """The server did not take our certificate, after our side of the handshake was done.
+
+    In TLS 1.3 a client is done one step before the server: a request may leave before its certificate is looked at. The
+    server must process Certificate and Finished before it reads what follows (RFC 8446 clause 4.4), so it has read none
+    of the request.
+    """
+
+    def __init__(self, alert: ssl.SSLError) -> None:
+        super().__init__(*alert.args)
+        self.reason = alert.reason
+
+
 class OneGo(Outgoing):
     """A body that leaves together with its head, and whose answer is read whole."""
 
@@ -110,6 +139,8 @@ class Connection(HTTPConnection):
     """A connection of the pool. A :class:`OneGo` gets an :class:`Answer`, any other body what urllib3 gives."""
 
     _answered_at: float | None = None
+    #: Whether the server may still refuse our certificate: TLS 1.3, and nothing was read since it connected.
+    _unconfirmed = False
     #: The URL and the headers of a request in one go, and its head without the length.
     _head_of: tuple[object, ...] | None = None
     _head: tuple[bytes, bytes] = (b"", b"")
@@ -175,7 +206,13 @@ class Connection(HTTPConnection):
     def getresponse(self) -> Any:
         """Read the answer; whole, if the request left in one go."""
         url, self._in_one_go = self._in_one_go, None
-        response = super().getresponse() if url is None else self._read_usual() or self._read_unusual(url)
+        try:
+            response = super().getresponse() if url is None else self._read_usual() or self._read_unusual(url)
+        except ssl.SSLError as exc:
+            if self._unconfirmed and exc.reason in CERTIFICATE_ALERTS:
+                raise HandshakeRefused(exc) from exc
+            raise
+        self._unconfirmed = False
         self._answered_at = time.monotonic()
         return response
 
@@ -189,6 +226,7 @@ class Connection(HTTPConnection):
         answer: tuple[int, dict[str, str]] | None = None
         while True:
             chunk = sock.recv(READ_CHUNK_BYTES)
+            self._unconfirmed = False
             data += chunk
             if not wanted and (end := data.find(b"\r\n\r\n")) >= 0:
                 answer, length = _usual(data[: end + 4])
@@ -230,6 +268,13 @@ class Connection(HTTPConnection):
 
 class TlsConnection(Connection, HTTPSConnection):
     """The same over TLS."""
+
+    def connect(self) -> None:
+        """Connect, as far as our side can tell."""
+        super().connect()
+        # Asked now: after an alert there is no telling.
+        sock: Any = self.sock
+        self._unconfirmed = sock.version() == "TLSv1.3"
 
 
 _TOO_SLOW = "the MMSC's answer did not end within the read time-out"
@@ -289,11 +334,15 @@ def read_whole(response: BaseHTTPResponse, timeout_s: float | None) -> Answer:
     :param timeout_s: seconds for all of it.
     :raises OutcomeUnknown: it has no end.
     """
-    with response:
+    try:
         if response.status < 200:
             # http.client takes 102 and 103 for the answer. The real one follows: this connection is closed.
             raise OutcomeUnknown(f"HTTP {response.status} in place of an answer")
         return Answer(response.status, response.headers, _read_body(response, timeout_s))
+    finally:
+        # To close it does not give its place in the pool back, where it is not read to its end.
+        response.close()
+        response.release_conn()
 
 
 def _read_body(response: BaseHTTPResponse, timeout_s: float | None) -> bytes:

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
-from airflow_provider_mm7.sending import engine
+from airflow_provider_mm7.sending import settling
 from tests.operators.conftest import TaskInstance
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sandbox import RunningSandbox
@@ -437,7 +437,7 @@ def test_a_store_that_is_away_is_told_cleanly_and_airflow_may_retry(
         raise StoreUnavailable("the store cannot be reached")
 
     monkeypatch.setattr(f"airflow_provider_mm7.store.{failing}", away)
-    monkeypatch.setattr(engine, "RECORD_PAUSE_S", 0.0)
+    monkeypatch.setattr(settling, "RECORD_FOR_S", 0.0)
     with mmsc() as centre:
         connect(centre.url)
         with pytest.raises(StoreUnavailable) as caught:

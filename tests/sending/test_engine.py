@@ -27,7 +27,7 @@ from airflow_provider_mm7.exceptions import (
     StoreUnavailable,
 )
 from airflow_provider_mm7.protocol import Payload, Verdict, dump
-from airflow_provider_mm7.sending import FailOn, OnUnknown, SendResult, claim_bound, find_failure
+from airflow_provider_mm7.sending import FailOn, OnUnknown, SendResult, claim_bound, find_failure, settling
 from airflow_provider_mm7.sending import engine as engine_module
 from airflow_provider_mm7.sending.owner import this_process
 from airflow_provider_mm7.sending.patience import PROBES, TRIES, UNREACHED_LIMIT
@@ -44,6 +44,7 @@ from airflow_provider_mm7.store import (
     moves,
     open_store,
 )
+from tests.sending.test_outage import wait_for
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
@@ -415,7 +416,7 @@ class TestTheLedgerFails:
         def full(*_: object, **__: object) -> None:
             raise StoreUnavailable("disk full")
 
-        monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
+        monkeypatch.setattr(settling, "RECORD_FOR_S", 0.0)
         with mmsc() as centre:
             with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
                 broken.setattr("airflow_provider_mm7.store.claims.record", full)
@@ -461,10 +462,62 @@ class TestTheLedgerFails:
                 raise StoreUnavailable("locked")
             return int(real(*arguments, **named))
 
-        monkeypatch.setattr(engine_module, "RECORD_PAUSE_S", 0.0)
+        monkeypatch.setattr(settling, "RECORD_PAUSE_S", 0.0)
         monkeypatch.setattr(claims, "record", flaky)
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(3))) == {"accepted": 3}
+
+    def test_nothing_leaves_while_answers_wait_for_the_store(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is claimed and has not left is given back, and sent when the store is there again."""
+        real = moves.record
+        threads: list[Workers] = []
+        sent: list[int] = []
+        others = threading.Event()
+
+        def answer(received: Received) -> Answer:
+            # The first is answered, the second is under way when the store goes.
+            assert len(centre.received) == 1 or others.wait(10)
+            return accept(received)
+
+        def workers(*arguments: Any, **named: Any) -> Workers:
+            threads.append(Workers(*arguments, **named))
+            return threads[-1]
+
+        def away(*arguments: Any, **named: Any) -> int:
+            # It is asked with the next claim, then alone: from then on nothing may leave.
+            if len(sent) < 4:
+                if len(sent) == 2:
+                    others.set()
+                    wait_for(lambda: all(job.outcome for job in threads[0].jobs))
+                sent.append(len(centre.received))
+                raise StoreUnavailable("locked")
+            return int(real(*arguments, **named))
+
+        monkeypatch.setattr(settling, "RECORD_PAUSE_S", 0.0)
+        monkeypatch.setattr(engine_module, "Workers", workers)
+        monkeypatch.setattr(claims, "record", away)
+        with mmsc(answer) as centre:
+            assert states(run(store, centre.url, numbers(40), max_connections=1)) == {"accepted": 40}
+        assert sorted(centre.numbers) == sorted(numbers(40))
+        assert sent[2:] == [2, 2]
+
+    def test_a_run_that_is_told_to_stop_does_not_wait_for_the_store(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+
+        def away(*_: object, **__: object) -> int:
+            asked.append(1)
+            raise StoreUnavailable("locked")
+
+        monkeypatch.setattr(settling, "RECORD_PAUSE_S", 0.01)
+        monkeypatch.setattr(claims, "record", away)
+        with mmsc() as centre, pytest.raises(StoreUnavailable):
+            run(store, centre.url, numbers(1), stopped=lambda: len(asked) >= 5)
+        # With the claim, alone until it was told, once more, and when the run was wound up.
+        assert 5 <= len(asked) <= 8
 
 
 def test_recipients_of_another_task_under_the_same_key_are_not_sent_this_tasks_message(store: Store) -> None:

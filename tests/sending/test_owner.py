@@ -8,9 +8,12 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 
+from airflow_provider_mm7.sending import owner as owner_module
 from airflow_provider_mm7.sending.owner import is_alive, this_process
 
 #: A process with other process ids than ours, and the same host name.
@@ -29,6 +32,29 @@ def test_a_process_that_ended_is_dead() -> None:
 
 def test_another_process_with_the_same_id_is_not_the_owner() -> None:
     assert is_alive(replace(this_process(), started=1.0)) is False
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 2.0])
+def test_a_clock_that_is_set_kills_nobody(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("only Linux works the time by the clock out")
+    real, owner = psutil.Process.create_time, this_process()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + step_s)
+    assert is_alive(owner) is True
+
+
+def test_owners_as_a_former_version_stored_them() -> None:
+    by_the_clock = psutil.Process().create_time()
+    assert is_alive(replace(this_process(), started=by_the_clock)) is True
+    assert is_alive(replace(this_process(), started=by_the_clock - 10)) is False
+
+
+def test_where_the_kernel_keeps_no_account_the_time_by_the_clock_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_module, "_STAT", "/nowhere/{}")
+    owner = this_process()
+    assert owner.started == psutil.Process().create_time()
+    assert is_alive(owner) is True
+    assert is_alive(replace(owner, started=owner.started - 10)) is False
 
 
 def test_of_another_host_nothing_can_be_told() -> None:

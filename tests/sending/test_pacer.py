@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.sending import FailOn, OnUnknown, find_failure
@@ -26,7 +28,7 @@ from airflow_provider_mm7.sending.pacer import (
     moments_per_s,
     within_rate,
 )
-from airflow_provider_mm7.store import Store, open_store
+from airflow_provider_mm7.store import Store, open_store, tables
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sending import numbers, run, states
 
@@ -253,6 +255,20 @@ class TestMomentsThatAreMissed:
         started = time.monotonic()
         assert pacer.wait(1, unless=never)
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("group_size", [1, 5])
+def test_a_clock_that_is_set_back_stops_nobody(store: Store, group_size: int) -> None:
+    pace = Pace(conn_id="c", rate_per_s=RATE)
+    assert Pacer(store, pace, group_size=group_size, halt=Halt()).wait(group_size, unless=never)
+    ahead = sa.update(tables.rate).values(next_at=datetime.now(UTC) + timedelta(hours=1))
+    store._db.write(lambda connection: connection.execute(ahead))
+    started = time.monotonic()
+    assert Pacer(store, pace, group_size=group_size, halt=Halt()).wait(group_size, unless=lambda: over(started))
+
+
+def over(started: float) -> bool:
+    return time.monotonic() > started + 30
 
 
 def test_moments_are_not_taken_far_ahead(store: Store, taken: list[int]) -> None:

@@ -6,6 +6,7 @@ import pickle
 import secrets
 import signal
 import sqlite3
+import tempfile
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from airflow_provider_mm7.exceptions import InputError, StoreError, StoreUnavailable
-from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, open_store
+from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, database, open_store
 from airflow_provider_mm7.store.database import Database
 from airflow_provider_mm7.store.tables import rate, submission
 from airflow_provider_mm7.store.url import masked, parse
@@ -169,6 +170,53 @@ def test_plans_are_made_for_the_tables_as_they_are(postgres_server: Postgres, dr
             store._db.read(lambda _: 1 // 0)
         assert store._db.read(lambda one: one.scalar(sa.text("SHOW plan_cache_mode"))) == "force_custom_plan"
         store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_the_server_notices_a_client_that_vanished(postgres_server: Postgres, driver: str) -> None:
+    wanted = {
+        "tcp_keepalives_idle": "30s",
+        "tcp_keepalives_interval": "10s",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "1min",
+        "idle_in_transaction_session_timeout": "1min",
+    }
+    with postgres_server.database(driver=driver) as url:
+        store = Store(url)
+        told = store._db.read(lambda one: {name: one.scalar(sa.text(f"SHOW {name}")) for name in wanted})
+        store.close()
+    # For TCP it shows what its system has set.
+    assert told == {**wanted, "tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_user_timeout": "60000"}
+
+
+@pytest.mark.postgres
+def test_a_process_that_is_stopped_in_a_transaction_does_not_stop_the_others(
+    postgres_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = planned(postgres_store, 3)
+    claim(postgres_store, batch)
+    monkeypatch.setitem(database._SESSION, "idle_in_transaction_session_timeout", "100ms")
+    stopped = Store(postgres_store._db.url.render_as_string(hide_password=False))
+    with stopped._db.engine.connect() as connection:
+        connection.execute(sa.select(submission).with_for_update())
+        assert postgres_store.settle_abandoned(batch.batch_id, is_alive=lambda _: False) == 3
+        with pytest.raises(StoreUnavailable, match="25P03"), stopped._db.translated():
+            connection.execute(sa.select(submission))
+        connection.invalidate()
+    stopped.close()
+
+
+@pytest.mark.postgres
+def test_a_server_on_a_unix_socket_takes_what_is_for_tcp() -> None:
+    # A short path, in which the server's user may write.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        with Postgres(fsync=False, settings={"unix_socket_directories": folder}) as server:
+            at = f"host={folder}&port={server.port}"
+            store = Store(server.url().replace(f"127.0.0.1:{server.port}/postgres", f"/postgres?{at}"))
+            assert store._db.read(lambda one: one.scalar(sa.text("SHOW tcp_user_timeout"))) == "0"
+            store.close()
 
 
 @pytest.mark.postgres

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_mm7.store import Store
 from airflow_provider_mm7.store.tables import rate
+from tests.store.conftest import now_of
 
 #: Seconds that a test may be held up between two looks at a clock, and an hour to compare them with.
 STALL_S, HOUR_S = 60.0, 3600.0
@@ -40,6 +41,23 @@ def test_a_connection_that_rested_does_not_catch_up(store: Store) -> None:
     long_ago = sa.update(rate).values(next_at=datetime(2020, 1, 1, tzinfo=UTC))
     store._db.write(lambda connection: connection.execute(long_ago))
     assert now_or(store.reserve("mm7_default", slots=1, rate_per_s=1)) == pytest.approx(0, abs=STALL_S)
+
+
+@pytest.mark.parametrize(("ahead_s", "kept"), [(HOUR_S, True), (3 * HOUR_S, False)])
+def test_moments_further_ahead_than_anybody_takes_them_are_from_before_the_clock_was_set_back(
+    store: Store, caplog: pytest.LogCaptureFixture, ahead_s: float, kept: bool
+) -> None:
+    store.reserve("mm7_default", slots=1, rate_per_s=1)
+    ahead = sa.update(rate).values(next_at=now_of(store) + timedelta(seconds=ahead_s))
+    store._db.write(lambda connection: connection.execute(ahead))
+    first = store.reserve("mm7_default", slots=1, rate_per_s=1, lead_s=1.0, queue_s=2 * HOUR_S)
+    assert now_or(first) == pytest.approx(ahead_s if kept else 1.0, abs=STALL_S)
+    # Told once: the next ones follow.
+    second = store.reserve("mm7_default", slots=1, rate_per_s=1, lead_s=0.0, queue_s=2 * HOUR_S)
+    assert second - first == pytest.approx(1, abs=STALL_S)
+    assert [record.getMessage() for record in caplog.records] == (
+        [] if kept else ["the store's clock was set back: the moments of connection mm7_default begin anew"]
+    )
 
 
 def test_connections_do_not_wait_for_each_other(store: Store) -> None:

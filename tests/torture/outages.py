@@ -15,7 +15,7 @@ from tests.torture.torment import Batch, Plan, Tally
 
 #: Requests of a run before the ledger fails, at most.
 REQUESTS = 60
-#: Seconds until a killed server is started again, where somebody watches over it. A sender waits for 3 s.
+#: Seconds until a killed server is started again, where somebody watches over it.
 RESTART_S = 1.0
 _BALLAST_BYTES = 1 << 16
 

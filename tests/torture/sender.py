@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from airflow_provider_mm7.sending import OnUnknown, engine, patience
+from airflow_provider_mm7.sending import OnUnknown, patience, settling
 from airflow_provider_mm7.store import Store, open_store
 from tests.support.patience import SHORT
 from tests.support.sending import numbers, run
@@ -21,6 +21,8 @@ from tests.torture import sabotage
 
 #: Seconds until a process that is not killed must have ended: longer than a lease, which it may wait for.
 ENDS_S = 120.0
+#: Seconds for which answers wait for their ledger: longer than a killed server takes to be back, where it comes back.
+RECORD_FOR_S = 5.0
 
 # Forked from a process that has imported everything: a start costs milliseconds, and 200 of them are many moments.
 _processes = multiprocessing.get_context("forkserver")
@@ -108,6 +110,7 @@ class Sender:
 def _send(job: Job) -> None:
     logging.basicConfig(filename=job.outcome.with_suffix(".log"), level=logging.INFO, force=True)
     patience.PATIENCE = SHORT
+    settling.RECORD_FOR_S = RECORD_FOR_S
     if job.sabotage is not None:
         getattr(sabotage, job.sabotage)()
     try:
@@ -125,7 +128,7 @@ def _attempt(job: Job) -> dict[str, str | None]:
     store = open_store(job.store_url, migrate=True)
     if job.max_pages is not None:
         # Nobody will make room meanwhile.
-        engine.RECORD_PAUSE_S = 0.0
+        settling.RECORD_FOR_S = 0.0
         _limit(store, job.max_pages)
     result = run(
         store,

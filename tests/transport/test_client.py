@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 import pickle
 import socket
 import ssl
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,7 @@ from airflow_provider_mm7.exceptions import (
 from airflow_provider_mm7.protocol import Fault, Payload, Status, SubmitRsp, dump
 from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, wire
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
+from airflow_provider_mm7.transport.pool import FreshAdapter
 from airflow_provider_mm7.transport.wire import MAX_ANSWER_BYTES
 from tests.support.scripted import Exchange, free_port, scripted
 
@@ -338,6 +342,88 @@ def test_a_server_that_answers_before_it_has_read_is_understood(status: str, err
         mmsc.exchange(BIG)
 
 
+CHALLENGE = {"WWW-Authenticate": 'Digest realm="mms", nonce="n1", qop="auth"'}
+
+
+def interim(peer: Exchange) -> None:
+    peer.sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+def too_long(peer: Exchange) -> None:
+    peer.answer(body=b"x" * (2 * MAX_ANSWER_BYTES))
+
+
+def dripping(peer: Exchange, status: str = "200 OK") -> None:
+    """Send something before each read times out, for ever."""
+    head = "".join(f"{key}: {value}\r\n" for key, value in CHALLENGE.items())
+    peer.sock.sendall(f"HTTP/1.1 {status}\r\n{head}Content-Length: 1000\r\n\r\n".encode())
+    while not peer.server.released.wait(0.05):
+        peer.sock.sendall(b" ")
+
+
+def too_long_a_challenge(peer: Exchange) -> None:
+    peer.answer("401 Unauthorized", b"x" * (2 * MAX_ANSWER_BYTES), headers=CHALLENGE)
+
+
+def dripping_challenge(peer: Exchange) -> None:
+    dripping(peer, "401 Unauthorized")
+
+
+@pytest.mark.parametrize("act", [interim, too_long, dripping], ids=lambda it: it.__name__)
+def test_digest_gives_the_place_of_an_answer_that_is_not_read_to_its_end_to_the_next_request(
+    act: Callable[[Exchange], None],
+) -> None:
+    def second(peer: Exchange) -> None:
+        peer.answer(body=accepted("second"))
+
+    answers = iter([act, second])
+
+    def script(peer: Exchange) -> None:
+        while (request := peer.read()).head:
+            if request.header("Authorization") is None:
+                peer.answer("401 Unauthorized", headers=CHALLENGE)
+            else:
+                next(answers)(peer)
+
+    settings = {"login": "u", "password": "p", "auth": "digest", "max_connections": 1}
+    with scripted(script) as server, client(server.url, read_timeout_s=1, **settings) as mmsc:
+        with pytest.raises(OutcomeUnknown):
+            mmsc.exchange(SMALL)
+        message = mmsc.exchange(SMALL).message
+        assert isinstance(message, SubmitRsp)
+        assert message.message_id == "second"
+
+
+@pytest.mark.parametrize("act", [too_long_a_challenge, dripping_challenge], ids=lambda it: it.__name__)
+def test_digest_answers_a_challenge_whose_body_has_no_end(act: Callable[[Exchange], None]) -> None:
+    def script(peer: Exchange) -> None:
+        if peer.read().header("Authorization") is None:
+            act(peer)
+        else:
+            peer.answer(body=accepted())
+
+    settings = {"login": "u", "password": "p", "auth": "digest", "max_connections": 1}
+    with scripted(script) as server, client(server.url, read_timeout_s=1, **settings) as mmsc:
+        assert mmsc.exchange(SMALL).transaction_id == "t1"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("auth", ["basic", "digest"])
+def test_a_request_that_gets_no_connection_of_the_pool_was_not_sent(auth: str) -> None:
+    settings = {"login": "u", "password": "p", "auth": auth, "max_connections": 1}
+    url = f"http://127.0.0.1:{free_port()}/mm7"
+    with client(url, connect_timeout_s=0.1, read_timeout_s=0.1, **settings) as mmsc:
+        with pytest.raises(ConnectFailed):
+            mmsc.exchange(SMALL)
+        adapter: FreshAdapter = mmsc._session.get_adapter(url)  # type: ignore[assignment]
+        taken = adapter._pool._get_conn()
+        with pytest.raises(NotSent, match="became free"):
+            mmsc.exchange(SMALL)
+        adapter._pool._put_conn(taken)
+        with pytest.raises(ConnectFailed):
+            mmsc.exchange(SMALL)
+
+
 def test_digest_that_is_cut_off_while_the_body_goes_out_again_was_not_sent() -> None:
     def script(peer: Exchange) -> None:
         peer.read()
@@ -576,6 +662,126 @@ def test_a_certificate_can_be_trusted(
         client(server.url, **settings) as mmsc,
     ):
         assert mmsc.exchange(SMALL).transaction_id == "t1"
+
+
+@dataclass
+class Demanding:
+    """A server with TLS 1.3 that wants to know who calls.
+
+    :ivar trust: its CA, for ``ca_bundle``.
+    :ivar certificates: for ``client_cert``.
+    """
+
+    context: ssl.SSLContext
+    trust: str
+    certificates: dict[str, str]
+
+    @contextmanager
+    def accept(self, peer: Exchange) -> Iterator[ssl.SSLSocket]:
+        """Shake hands; after an alert, stay: a close with bytes that nobody has read would overtake it."""
+        with self.context.wrap_socket(peer.sock, server_side=True, do_handshake_on_connect=False) as sock:
+            try:
+                sock.do_handshake()
+                peer.sock = sock
+                yield sock
+            except ssl.SSLError:
+                peer.server.released.wait(20)
+                raise
+
+
+@pytest.fixture(scope="module")
+def demanding(tmp_path_factory: pytest.TempPathFactory) -> Demanding:
+    folder = tmp_path_factory.mktemp("demanding")
+    authority, another = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    issued = {
+        "known": authority.issue_cert("us"),
+        "of another authority": another.issue_cert("us"),
+        "expired": authority.issue_cert("us", not_before=past, not_after=past + timedelta(days=1)),
+    }
+    for name, certificate in issued.items():
+        certificate.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+    return Demanding(context, str(folder / "ca.pem"), {name: str(folder / f"{name}.pem") for name in issued})
+
+
+@pytest.mark.parametrize("auth", ["basic", "digest"])
+@pytest.mark.parametrize("certificate", [None, "of another authority", "expired"])
+def test_a_client_certificate_that_is_refused_after_the_request_has_left_was_not_sent(
+    demanding: Demanding, certificate: str | None, auth: str
+) -> None:
+    settings = {"ca_bundle": demanding.trust, "login": "u", "password": "p", "auth": auth}
+    if certificate is not None:
+        settings["client_cert"] = demanding.certificates[certificate]
+
+    def script(peer: Exchange) -> None:
+        with demanding.accept(peer):
+            raise AssertionError("it was taken")
+
+    with scripted(script) as server:
+        url = server.url.replace("http:", "https:")
+        with client(url, **settings) as mmsc, pytest.raises(TlsFailed, match="client_cert"):
+            mmsc.exchange(SMALL)
+
+
+def test_a_client_certificate_that_is_taken(demanding: Demanding) -> None:
+    def script(peer: Exchange) -> None:
+        with demanding.accept(peer):
+            peer.read()
+            peer.answer(body=accepted())
+
+    settings = {"ca_bundle": demanding.trust, "client_cert": demanding.certificates["known"]}
+    with scripted(script) as server, client(server.url.replace("http:", "https:"), **settings) as mmsc:
+        assert mmsc.exchange(SMALL).transaction_id == "t1"
+
+
+def test_a_certificate_that_is_asked_for_after_an_answer_and_refused_leaves_doubt(
+    demanding: Demanding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has read what came before."""
+    monkeypatch.setattr(wire, "MAX_IDLE_S", 60.0)
+    monkeypatch.setattr(demanding.context, "post_handshake_auth", True)
+    refused: list[str] = []
+
+    def script(peer: Exchange) -> None:
+        with demanding.accept(peer) as sock:
+            peer.read()
+            peer.answer(body=accepted())
+            peer.read()
+            sock.verify_client_post_handshake()
+            # It asks with what it writes next.
+            sock.write(b"H")
+            try:
+                sock.read()
+            except ssl.SSLError as exc:
+                refused.append(exc.reason)
+                raise
+
+    with scripted(script) as server:
+        with client(server.url.replace("http:", "https:"), ca_bundle=demanding.trust) as mmsc:
+            mmsc.exchange(SMALL)
+            with pytest.raises(OutcomeUnknown):
+                mmsc.exchange(SMALL)
+        assert (server.connections, refused) == (1, ["PEER_DID_NOT_RETURN_A_CERTIFICATE"])
+
+
+def test_a_broken_record_in_place_of_an_answer_leaves_doubt(tls: tuple[ssl.SSLContext, Path]) -> None:
+    def script(peer: Exchange) -> None:
+        peer.read()
+        os.write(peer.sock.fileno(), b"no record of TLS")
+        peer.server.released.wait(20)
+
+    with (
+        scripted(script, tls=tls[0]) as server,
+        client(server.url, ca_bundle=str(tls[1])) as mmsc,
+        pytest.raises(OutcomeUnknown),
+    ):
+        mmsc.exchange(SMALL)
 
 
 def test_a_plain_server_behind_https_is_a_tls_error() -> None:
