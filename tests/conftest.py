@@ -17,6 +17,7 @@ os.environ["AIRFLOW_HOME"] = _HOME
 
 pytest_plugins = [
     "tests.support.airflow_cli",
+    "tests.support.empty_ledgers",
     "tests.support.patience",
     "tests.support.postgres",
     "tests.support.sandbox",

@@ -489,7 +489,7 @@ class TestTwoProcesses:
         assert [states(result) for result in results] == [{"accepted": 200}, {"accepted": 200}]
 
     def test_a_killed_process_leaves_doubt_for_what_it_had_claimed_and_the_rest_is_sent_once(
-        self, store: Store, store_url: str
+        self, store: Store, either_ledger_url: str
     ) -> None:
         enough = threading.Event()
 
@@ -501,7 +501,7 @@ class TestTwoProcesses:
 
         context = multiprocessing.get_context("spawn")
         with mmsc(answer) as centre:
-            process = context.Process(target=send_in_a_process, args=(centre.url, store_url, 100))
+            process = context.Process(target=send_in_a_process, args=(centre.url, either_ledger_url, 100))
             process.start()
             assert enough.wait(60)
             assert process.pid is not None
