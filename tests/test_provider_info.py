@@ -18,6 +18,8 @@ from airflow_provider_mm7.provider_info import PROVIDER_INFO
 from airflow_provider_mm7.sandbox.settings import argument_options, flag, option_fields
 from tests.support.airflow_cli import AirflowHome
 
+pytestmark = pytest.mark.long
+
 SCHEMAS = Path(airflow.__file__).parent
 
 

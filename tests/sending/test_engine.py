@@ -48,6 +48,8 @@ from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
 
+pytestmark = pytest.mark.long
+
 NOW = datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)
 
 

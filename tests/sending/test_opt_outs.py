@@ -47,6 +47,8 @@ from tests.store.make import claim
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sending import NOW, NoMedia, client, message, numbers, run, states
 
+pytestmark = pytest.mark.long
+
 HERE = connection_scope("mm7_default")
 CODE = short_code_scope("111122")
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from airflow_provider_mm7.sending import send
 from airflow_provider_mm7.store import State, Store, open_store
@@ -15,6 +16,8 @@ from tests.receiver import callbacks
 from tests.receiver.test_process import running
 from tests.support.mmsc import Answer, Received, accept, mmsc
 from tests.support.sending import client, message, numbers
+
+pytestmark = pytest.mark.long
 
 COUNT = 5_000
 CONNECTIONS = 16
