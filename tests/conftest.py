@@ -17,6 +17,8 @@ os.environ["AIRFLOW_HOME"] = _HOME
 
 pytest_plugins = [
     "tests.support.airflow_cli",
+    "tests.support.empty_ledgers",
+    "tests.support.order",
     "tests.support.patience",
     "tests.support.postgres",
     "tests.support.sandbox",

@@ -18,6 +18,8 @@ from airflow_provider_mm7.provider_info import PROVIDER_INFO
 from airflow_provider_mm7.sandbox.settings import argument_options, flag, option_fields
 from tests.support.airflow_cli import AirflowHome
 
+pytestmark = pytest.mark.long
+
 SCHEMAS = Path(airflow.__file__).parent
 
 
@@ -148,8 +150,16 @@ def test_entry_points() -> None:
     }
 
 
-def test_airflow_lists_the_provider(airflow_home: AirflowHome) -> None:
-    rows = airflow_home.json("providers", "list")
+@pytest.fixture(scope="module")
+def told(migrated_home: AirflowHome) -> dict[str, Any]:
+    """What each command tells as JSON."""
+    commands = ["providers list", "providers hooks", "providers widgets", "providers behaviours", "plugins"]
+    printed = migrated_home.in_turn(*([*command.split(), "-o", "json"] for command in commands))
+    return {command: json.loads(text) for command, text in zip(commands, printed, strict=True)}
+
+
+def test_airflow_lists_the_provider(told: dict[str, Any]) -> None:
+    rows = told["providers list"]
     assert [row for row in rows if row["package_name"] == "airflow-provider-mm7"] == [
         {
             "package_name": "airflow-provider-mm7",
@@ -159,22 +169,22 @@ def test_airflow_lists_the_provider(airflow_home: AirflowHome) -> None:
     ]
 
 
-def test_airflow_lists_the_hook(airflow_home: AirflowHome) -> None:
-    (row,) = (row for row in airflow_home.json("providers", "hooks") if row["connection_type"] == "mm7")
+def test_airflow_lists_the_hook(told: dict[str, Any]) -> None:
+    (row,) = (row for row in told["providers hooks"] if row["connection_type"] == "mm7")
     assert row["class"] == "airflow_provider_mm7.hooks.mm7.MM7Hook"
     assert row["conn_id_attribute_name"] == "mm7_conn_id"
     assert row["hook_name"] == "MM7 (MMS)"
 
 
-def test_airflow_shows_the_form(airflow_home: AirflowHome) -> None:
-    widgets = airflow_home.json("providers", "widgets")
+def test_airflow_shows_the_form(told: dict[str, Any]) -> None:
+    widgets = told["providers widgets"]
     shown = {row["connection_parameter_name"] for row in widgets if "extra__mm7__" in row["connection_parameter_name"]}
     assert shown == {f"extra__mm7__{name}" for name in PROVIDER_INFO["connection-types"][0]["conn-fields"]}
-    assert {"field_behaviours": "mm7"} in airflow_home.json("providers", "behaviours")
+    assert {"field_behaviours": "mm7"} in told["providers behaviours"]
 
 
-def test_airflow_loads_the_plugin(airflow_home: AirflowHome) -> None:
-    (row,) = (row for row in airflow_home.json("plugins") if row["name"] == "mm7")
+def test_airflow_loads_the_plugin(told: dict[str, Any]) -> None:
+    (row,) = (row for row in told["plugins"] if row["name"] == "mm7")
     assert "airflow-provider-mm7" in row["source"]
 
 

@@ -22,6 +22,8 @@ from tests.benchmarks.sent import SQLiteLedgers
 from tests.benchmarks.spec import Run
 from tests.benchmarks.suites import receiving
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def sink() -> Iterator[SinkProcess]:

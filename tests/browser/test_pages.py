@@ -15,6 +15,8 @@ from tests.pages.test_app import HOSTILE, HTML, SVG
 from tests.support.page_server import PageServer, User, keep, pages_of
 from tests.support.seeding import seed
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SATURN = ROOT / "example_dags" / "media" / "saturn.gif"
 

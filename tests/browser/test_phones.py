@@ -21,6 +21,8 @@ from tests.sandbox.client import field as mm7_field
 from tests.support.asgi import serving
 from tests.support.sandbox import RunningSandbox
 
+pytestmark = pytest.mark.long
+
 FIRST, SECOND = "+64211234567", "+64211234568"
 SMIL = b"""<smil><head><layout><root-layout width="240" height="320"/><region id="Image" top="80" height="240"/>
 <region id="Text" top="0" height="80"/></layout></head><body>

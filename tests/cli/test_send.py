@@ -13,6 +13,8 @@ from tests.support.airflow_cli import AirflowHome, Commands
 from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import free_port
 
+pytestmark = pytest.mark.long
+
 GIF = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
 TO = "+64219876543"
 #: A recipient whom the sandbox refuses with status 2002.

@@ -19,6 +19,8 @@ from tests.operators.conftest import TaskInstance, connect, ledger_url
 from tests.support.dag_file import TAIL, run_dag_file
 from tests.support.mmsc import mmsc
 
+pytestmark = pytest.mark.long
+
 __all__ = ["connect", "ledger_url"]
 
 NUMBER = "+64211234567"

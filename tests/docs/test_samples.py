@@ -39,6 +39,7 @@ from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor, InboundMMSSen
 from airflow_provider_mm7.store import Store
 from tests.docs.pages import PAGES, ROOT, Block, blocks
 from tests.store import make
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.mmsc import mmsc
 from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import Exchange, scripted
@@ -58,8 +59,9 @@ def sample_id(block: Block) -> str:
 @pytest.fixture
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The store of a sample alone."""
-    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/sample.db")
-    return os.environ["AIRFLOW__MM7__SQL_ALCHEMY_CONN"]
+    url = empty_ledger(tmp_path / "sample.db")
+    monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
+    return url
 
 
 @pytest.fixture
@@ -306,7 +308,6 @@ def test_fields_on_command_lines_are_there() -> None:
 def test_what_sending_returns(store_url: str) -> None:
     sample = json_block('"transaction_id"')
     store = Store(store_url)
-    store.upgrade()
     with mmsc() as centre:
         result = run(store, centre.url, numbers(2)).as_xcom(messages=True)
     store.close()
@@ -316,7 +317,6 @@ def test_what_sending_returns(store_url: str) -> None:
 
 def test_what_sensors_return(store_url: str) -> None:
     store = Store(store_url)
-    store.upgrade()
     batch, _ = make.accepted(store, 3)
     store.close()
     verdicts = {}

@@ -14,11 +14,12 @@ from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.hooks.answers import AnswerQuestion, AnswerReader, find_answer, read_answer
 from airflow_provider_mm7.store import Store, open_store
 from tests.store.test_inbound import MESSAGE
+from tests.support.empty_ledgers import empty_ledger
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/mm7.db"
+    return empty_ledger(tmp_path / "mm7.db")
 
 
 def arrive(store: Store, digest: str, **fields: Any) -> int:

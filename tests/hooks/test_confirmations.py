@@ -19,6 +19,7 @@ from airflow_provider_mm7.hooks.callbacks import create_receiver, open_airflow_s
 from airflow_provider_mm7.hooks.confirmations import Confirmer
 from airflow_provider_mm7.protocol import SubmitReq
 from airflow_provider_mm7.store import OptOutChange, Source, Store, connection_scope, open_store
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 
@@ -29,7 +30,7 @@ REPLY = "You get no more messages. START brings them back."
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

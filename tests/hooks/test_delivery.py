@@ -23,6 +23,7 @@ from airflow_provider_mm7.hooks.delivery import (
 )
 from airflow_provider_mm7.store import ReportKind, open_store
 from airflow_provider_mm7.store.types import DeliverySummary
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.ledger import report, send
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -317,7 +318,7 @@ def test_a_question_asks_one_thing(asked: Any) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/mm7.db"
+    return empty_ledger(tmp_path / "mm7.db")
 
 
 def test_the_store_answers_every_question(url: str) -> None:

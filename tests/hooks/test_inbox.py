@@ -17,13 +17,14 @@ from airflow_provider_mm7.hooks.inbound import InboundMMS
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
 from airflow_provider_mm7.store import ClaimState, InboundPart, Store, open_store
 from tests.store.test_inbound import MESSAGE
+from tests.support.empty_ledgers import empty_ledger
 
 PATIENCE_S = 20
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

@@ -22,6 +22,7 @@ from airflow_provider_mm7.hooks.inbound import InboundMMS
 from airflow_provider_mm7.hooks.mm7 import MM7Hook
 from airflow_provider_mm7.protocol import SubmitReq
 from airflow_provider_mm7.store import Origin, open_store
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.mmsc import Received, mmsc, status
 from tests.support.scripted import free_port
 
@@ -48,7 +49,7 @@ class TaskInstance:
 
 @pytest.fixture
 def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return url
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from tests.support.postgres_server import Postgres
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.sandbox import RunningSandbox
 
 BASE_URL = "https://airflow.example.com"
@@ -35,24 +35,6 @@ def connected(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Runni
 @pytest.fixture
 def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The store of this test alone."""
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def either_ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a store on SQLite, then on PostgreSQL, with its tables."""
-    from airflow_provider_mm7.store import Store
-
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
-    if request.param == "postgres":
-        request.getfixturevalue("postgres_server")
-        url = cast(str, request.getfixturevalue("postgres_url"))
-    store = Store(url)
-    store.upgrade()
-    store.close()
-    return url
-
-
-__all__ = ["BASE_URL", "Postgres", "connection"]

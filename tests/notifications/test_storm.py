@@ -10,9 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.notifications.conftest import connection
 from tests.notifications.storm import BURST
 from tests.support.sandbox import RunningSandbox
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 TASKS, AT_ONCE = 500, 32

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.mmsc import MMSC
 
 
@@ -34,7 +35,7 @@ class TaskInstance:
 @pytest.fixture(autouse=True)
 def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The store of this test alone."""
-    url = f"sqlite:///{tmp_path / 'mm7.db'}"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return url
 

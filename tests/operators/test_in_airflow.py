@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.dag_file import TAIL, run_dag_file
+
+pytestmark = pytest.mark.long
 
 
 def test_in_a_dag_run(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tests.support.dag_file import TAIL, run_dag_file
 from tests.support.servers import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 PICTURE = (Path(__file__).parents[2] / "example_dags" / "media" / "saturn.gif").read_bytes()
 SLIDES = (
     b'<smil><head><layout><root-layout width="176" height="208"/>'

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.operators.batch_memory import ROW_CHARACTERS
 from tests.support.mmsc import Answer, Received, mmsc
 from tests.support.mmsc import accept as accepting
+
+pytestmark = pytest.mark.long
 
 FEW, MANY = 50, 4_000
 #: The rows' text alone is 30 MB. Caches of messages, ledger and SQLite fill up to their bounds in a run this short.

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from airflow_provider_mm7.store import Store
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.page_server import User, pages_of
 
 NOW = datetime(2026, 1, 20, 9, 30, tzinfo=UTC)
@@ -15,8 +16,7 @@ NOW = datetime(2026, 1, 20, 9, 30, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{tmp_path}/mm7.db", clock=lambda: NOW)
-    store.upgrade()
+    store = Store(empty_ledger(tmp_path / "mm7.db"), clock=lambda: NOW)
     yield store
     store.close()
 

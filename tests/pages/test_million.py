@@ -21,6 +21,8 @@ from tests.support.page_server import User, pages_of
 from tests.support.postgres_server import Postgres
 from tests.support.seeding import seed
 
+pytestmark = pytest.mark.long
+
 #: One campaign of most, and many small ones.
 LARGE, SMALL, EACH = 800_000, 200, 1_000
 

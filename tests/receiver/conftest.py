@@ -13,6 +13,7 @@ from airflow_provider_mm7.media import FolderSink
 from airflow_provider_mm7.receiver import CallbackCredentials, ReceiverConfig, create_app, parse_networks
 from airflow_provider_mm7.store import Store, open_store
 from tests.receiver import callbacks
+from tests.support.empty_ledgers import empty_ledger
 
 
 class Directory:
@@ -67,7 +68,7 @@ class Rig:
     apps: list[Starlette] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.url = f"sqlite:///{self.folder}/mm7.db"
+        self.url = empty_ledger(self.folder / "mm7.db")
         self.sink = Sink(self.folder / "inbound")
         self.real_url = self.url
 

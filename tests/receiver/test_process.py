@@ -21,6 +21,8 @@ from airflow_provider_mm7.store import open_store
 from tests.receiver import callbacks
 from tests.support.listening import WAIT_S, Listening, listening
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

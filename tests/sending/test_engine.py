@@ -49,6 +49,8 @@ from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
 
+pytestmark = pytest.mark.long
+
 NOW = datetime(2026, 1, 2, 9, 30, 47, tzinfo=UTC)
 
 
@@ -569,7 +571,7 @@ class TestTwoProcesses:
         assert [states(result) for result in results] == [{"accepted": 200}, {"accepted": 200}]
 
     def test_a_killed_process_leaves_doubt_for_what_it_had_claimed_and_the_rest_is_sent_once(
-        self, store: Store, store_url: str
+        self, store: Store, either_ledger_url: str
     ) -> None:
         enough = threading.Event()
 
@@ -581,7 +583,7 @@ class TestTwoProcesses:
 
         context = multiprocessing.get_context("spawn")
         with mmsc(answer) as centre:
-            process = context.Process(target=send_in_a_process, args=(centre.url, store_url, 100))
+            process = context.Process(target=send_in_a_process, args=(centre.url, either_ledger_url, 100))
             process.start()
             assert enough.wait(60)
             assert process.pid is not None

@@ -21,6 +21,8 @@ from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import Exchange
 from tests.support.sending import hold, numbers, run, states
 
+pytestmark = pytest.mark.long
+
 #: Two tries of one message are two of a row of failures, and no outage.
 TRIES = 2
 PATIENCE = Patience(tries=TRIES, first_pause_s=0.01, longest_pause_s=0.02)

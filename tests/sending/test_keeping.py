@@ -135,8 +135,8 @@ class Broken(Store):
         raise StoreUnavailable("no room")
 
 
-def test_a_ledger_that_does_not_take_it(store: Store, store_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Broken(store_url)
+def test_a_ledger_that_does_not_take_it(store: Store, either_ledger_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    broken = Broken(either_ledger_url)
     with mmsc() as centre:
         result = run(broken, centre, message(GIF), Keeper(Sink()))
     broken.close()

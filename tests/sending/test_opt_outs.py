@@ -47,6 +47,8 @@ from tests.store.make import claim
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sending import NOW, NoMedia, client, message, numbers, run, states
 
+pytestmark = pytest.mark.long
+
 HERE = connection_scope("mm7_default")
 CODE = short_code_scope("111122")
 
@@ -528,7 +530,7 @@ def send_in_process(store_url: str, url: str, count: int) -> None:
         send(message(numbers(count)), store=open_store(store_url), client=opened, key="k", conn_id="mm7_default")
 
 
-def test_two_processes_heed_it_alike(store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_heed_it_alike(store: Store, either_ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     to, spoken = numbers(300), threading.Event()
 
@@ -542,7 +544,7 @@ def test_two_processes_heed_it_alike(store: Store, store_url: str, monkeypatch: 
 
     context = multiprocessing.get_context("spawn")
     with mmsc(answer) as centre:
-        both = [context.Process(target=send_in_process, args=(store_url, centre.url, 300)) for _ in range(2)]
+        both = [context.Process(target=send_in_process, args=(either_ledger_url, centre.url, 300)) for _ in range(2)]
         for process in both:
             process.start()
         for process in both:
@@ -555,7 +557,7 @@ def test_two_processes_heed_it_alike(store: Store, store_url: str, monkeypatch: 
     assert summary.suppressed > 0
 
 
-def test_a_process_that_is_killed_leaves_nothing_that_is_sent_to_them(store: Store, store_url: str) -> None:
+def test_a_process_that_is_killed_leaves_nothing_that_is_sent_to_them(store: Store, either_ledger_url: str) -> None:
     to, killed, chosen = numbers(200), threading.Event(), threading.Lock()
     context = multiprocessing.get_context("spawn")
 
@@ -571,7 +573,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_is_sent_to_them(store: Sto
         return accept(received)
 
     with mmsc(answer) as centre:
-        process = context.Process(target=send_in_process, args=(store_url, centre.url, 200))
+        process = context.Process(target=send_in_process, args=(either_ledger_url, centre.url, 200))
         process.start()
         process.join(60)
         assert killed.is_set()

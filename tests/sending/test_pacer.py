@@ -100,12 +100,14 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class TestSeveralProcesses:
-    def test_no_second_holds_more_than_the_rate_though_one_is_held_up(self, store: Store, store_url: str) -> None:
+    def test_no_second_holds_more_than_the_rate_though_one_is_held_up(
+        self, store: Store, either_ledger_url: str
+    ) -> None:
         arrivals = Arrivals()
         context = multiprocessing.get_context("spawn")
         with mmsc(arrivals.answer) as centre:
             processes = [
-                context.Process(target=send_in_a_process, args=(centre.url, store_url, key, 100))
+                context.Process(target=send_in_a_process, args=(centre.url, either_ledger_url, key, 100))
                 for key in ("one", "two")
             ]
             with arrivals.watched():

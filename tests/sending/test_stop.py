@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from airflow_provider_mm7.sending import send
 from airflow_provider_mm7.store import State, Store, open_store
@@ -15,6 +16,8 @@ from tests.receiver import callbacks
 from tests.receiver.test_process import running
 from tests.support.mmsc import Answer, Received, accept, mmsc
 from tests.support.sending import client, message, numbers
+
+pytestmark = pytest.mark.long
 
 COUNT = 5_000
 CONNECTIONS = 16
@@ -55,7 +58,7 @@ class Centre:
 
 
 def test_no_post_begins_more_than_a_second_after_the_receivers_1000(
-    store: Store, store_url: str, tmp_path: Path
+    store: Store, either_ledger_url: str, tmp_path: Path
 ) -> None:
     to = numbers(COUNT)
     moments = range(FIRST, COUNT - max(AHEAD), STEP)
@@ -63,11 +66,13 @@ def test_no_post_begins_more_than_a_second_after_the_receivers_1000(
     acknowledged: dict[str, float] = {}
     centre = Centre()
     with (
-        running(tmp_path, MM7_SQL_ALCHEMY_CONN=store_url) as receiver,
+        running(tmp_path, MM7_SQL_ALCHEMY_CONN=either_ledger_url) as receiver,
         mmsc(centre.answer) as server,
         httpx.Client(base_url=receiver.url) as handset,
     ):
-        process = multiprocessing.get_context("spawn").Process(target=send_in_process, args=(store_url, server.url))
+        process = multiprocessing.get_context("spawn").Process(
+            target=send_in_process, args=(either_ledger_url, server.url)
+        )
         process.start()
         for number, moment in sorted(stops.items(), key=lambda item: item[1]):
             centre.wait_for(moment)

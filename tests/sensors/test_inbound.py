@@ -27,6 +27,7 @@ from airflow_provider_mm7.store import Store, open_store
 from airflow_provider_mm7.triggers.mm7 import InboundAnswerTrigger
 from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
 from tests.store.test_inbound import MESSAGE
+from tests.support.empty_ledgers import empty_ledger
 
 NUMBER = "+64211234567"
 TIMED_OUT = {"error": "Trigger timeout"}
@@ -39,7 +40,7 @@ def now() -> datetime:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

@@ -27,6 +27,7 @@ from airflow_provider_mm7.sensors.mm7 import DeliveryReportSensor
 from airflow_provider_mm7.store import DeliverySummary, Origin, ReportKind, Store, open_store
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
 from airflow_provider_mm7.triggers.poll import MAX_FAILED_POLLS
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.ledger import report, send
 
 PATIENCE_S = 30
@@ -50,7 +51,7 @@ class TaskInstance:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

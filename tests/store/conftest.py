@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.store import Store
-from airflow_provider_mm7.store.tables import batch_count, inbound_claim, metadata, read_count, report, submission
-from tests.support.postgres_server import Postgres
+from airflow_provider_mm7.store.tables import batch_count, inbound_claim, read_count, report, submission
 
 START = datetime(2026, 1, 20, 9, 30, 47, tzinfo=UTC)
 
@@ -61,45 +60,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/mm7.db"
 
 
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres_server: Postgres) -> Iterator[Store]:
-    with postgres_server.database() as url:
-        store = Store(url)
-        store.upgrade()
-        yield store
-        store.close()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database with empty tables."""
-    if request.param == "postgres":
-        return emptied(request.getfixturevalue("migrated_postgres"))
-    url = f"sqlite:///{tmp_path}/mm7.db"
-    store = Store(url)
-    store.upgrade()
-    store.close()
-    return url
-
-
-def emptied(store: Store) -> str:
-    names = ", ".join(table.name for table in metadata.sorted_tables)
-    store._db.write(lambda connection: connection.execute(sa.text(f"TRUNCATE {names}")))
-    return store._db.url.render_as_string(hide_password=False)
-
-
 @pytest.fixture
-def postgres_store(migrated_postgres: Store, clock: Clock) -> Iterator[Store]:
+def postgres_store(postgres_ledger_url: str, clock: Clock) -> Iterator[Store]:
     """A migrated store on PostgreSQL, for what only PostgreSQL has."""
-    store = Store(emptied(migrated_postgres), clock=clock)
+    store = Store(postgres_ledger_url, clock=clock)
     yield store
     store.close()
 
 
 @pytest.fixture
-def store(migrated_url: str, clock: Clock) -> Iterator[Store]:
+def store(either_ledger_url: str, clock: Clock) -> Iterator[Store]:
     """A migrated store; whatever a test did, the counts must agree with the rows in the end."""
-    store = Store(migrated_url, clock=clock)
+    store = Store(either_ledger_url, clock=clock)
     yield store
     assert counted(store) == kept(store)
     assert reads_counted(store) == reads_kept(store)

@@ -22,10 +22,10 @@ class TestClaiming:
         assert len({item.transaction_id for item in first + rest}) == 5
         assert {(item.state, item.attempts) for item in first + rest} == {(State.SENDING, 1)}
 
-    def test_what_is_returned_is_committed(self, store: Store, migrated_url: str) -> None:
+    def test_what_is_returned_is_committed(self, store: Store, either_ledger_url: str) -> None:
         batch = planned(store, 2)
         items = claim(store, batch)
-        other = Store(migrated_url)
+        other = Store(either_ledger_url)
         assert other.submissions(batch.batch_id) == items
         other.close()
 

@@ -163,12 +163,12 @@ class TestClaimsNeverDouble:
             ids = [item.id for future in (first, second) for item in future.result(DEADLINE_S)]  # type: ignore[attr-defined]
         assert sorted(ids) == [item.id for item in store.submissions(batch.batch_id)]
 
-    def test_over_processes(self, store: Store, migrated_url: str) -> None:
+    def test_over_processes(self, store: Store, either_ledger_url: str) -> None:
         batch = planned(store, 120)
         context = multiprocessing.get_context("spawn")
         with context.Manager() as manager, ProcessPoolExecutor(3, mp_context=context) as pool:
             barrier = manager.Barrier(3)
-            futures = [pool.submit(drain_in_process, migrated_url, batch.batch_id, barrier) for _ in range(3)]
+            futures = [pool.submit(drain_in_process, either_ledger_url, batch.batch_id, barrier) for _ in range(3)]
             ids = [one for future in futures for one in future.result(DEADLINE_S)]
         assert len(ids) == len(set(ids)) == 120
         assert store.summary(batch.batch_id).accepted == 120
@@ -180,13 +180,13 @@ class TestOneKeyTwice:
         assert len({repr(batch) for batch in opened}) == 1
         assert len(store.list_batches()) == 1
 
-    def test_planned_by_processes_at_once_in_different_orders(self, store: Store, migrated_url: str) -> None:
+    def test_planned_by_processes_at_once_in_different_orders(self, store: Store, either_ledger_url: str) -> None:
         batch = store.open_batch("k", conn_id="c")
         context = multiprocessing.get_context("spawn")
         with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
             barrier = manager.Barrier(2)
             futures = [
-                pool.submit(plan_in_process, migrated_url, batch.batch_id, barrier, backwards)
+                pool.submit(plan_in_process, either_ledger_url, batch.batch_id, barrier, backwards)
                 for backwards in (False, True)
             ]
             assert sum(future.result(DEADLINE_S) for future in futures) == 1000

@@ -485,12 +485,12 @@ class TestConcurrency:
         got = [one for lot in lots for one in lot]
         assert sorted(got) == [one.id for one in store.inbound(1000)]
 
-    def test_processes_share_without_overlap(self, store: Store, migrated_url: str) -> None:
+    def test_processes_share_without_overlap(self, store: Store, either_ledger_url: str) -> None:
         came(store, 100)
         context = multiprocessing.get_context("spawn")
         with context.Manager() as manager, ProcessPoolExecutor(3, mp_context=context) as pool:
             barrier = manager.Barrier(3)
-            futures = [pool.submit(consume_in_process, migrated_url, barrier) for _ in range(3)]
+            futures = [pool.submit(consume_in_process, either_ledger_url, barrier) for _ in range(3)]
             got = [one for future in futures for one in future.result(120)]
         assert sorted(got) == [one.id for one in store.inbound(1000)]
 

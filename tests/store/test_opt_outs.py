@@ -401,11 +401,11 @@ def say_in_process(url: str, barrier: Barrier, backwards: bool) -> int:
     return sum(store.record_opt_outs([one]) for one in (mine[::-1] if backwards else mine))
 
 
-def test_many_at_once_from_many_processes(store: Store, migrated_url: str) -> None:
+def test_many_at_once_from_many_processes(store: Store, either_ledger_url: str) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(3, mp_context=context) as pool:
         barrier = manager.Barrier(3)
-        futures = [pool.submit(say_in_process, migrated_url, barrier, n == 1) for n in range(3)]
+        futures = [pool.submit(say_in_process, either_ledger_url, barrier, n == 1) for n in range(3)]
         assert sum(future.result(120) for future in futures) == 120
     assert Counter(row.scope for row in store.opt_outs()) == {HERE: 60, ELSEWHERE: 60}
 

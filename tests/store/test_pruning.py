@@ -77,9 +77,9 @@ class Interrupted(Store):
         return chosen
 
 
-def test_a_batch_that_is_needed_again_stays(store: Store, migrated_url: str, clock: Clock) -> None:
+def test_a_batch_that_is_needed_again_stays(store: Store, either_ledger_url: str, clock: Clock) -> None:
     batch, _ = accepted(store)
-    other = Interrupted(migrated_url, clock=clock)
+    other = Interrupted(either_ledger_url, clock=clock)
     assert other.prune(LATER) == PruneCounts()
     other.close()
     assert store.summary(batch.batch_id).total == 2

@@ -21,6 +21,8 @@ from airflow_provider_mm7.store import InboundPart, NewInbound, Store, open_stor
 from airflow_provider_mm7.store.tables import VERSION_TABLE, inbound, metadata
 from tests.store.make import open_in_process
 
+pytestmark = pytest.mark.long
+
 
 def set_revision(store: Store, revision: str) -> None:
     statement = sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")

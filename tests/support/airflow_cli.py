@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,21 @@ class AirflowHome:
         done = self.run(*args, "-o", "json", stdin=None, **extra)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    def in_turn(self, *commands: Sequence[str]) -> list[str]:
+        """Run ``airflow ARGS`` for each, in one process; all must succeed. Return what each printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.airflow_in_turn"],
+            env=self.environment(),
+            input=json.dumps(commands),
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        printed: list[str] = json.loads(done.stdout)
+        return printed
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,14 @@ from tests.support.postgres_server import Postgres
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """One server for the session; tests make databases of their own in it."""
-    # What a planner chooses would depend on when autovacuum last looked at a table.
-    with Postgres(fsync=False, settings={"autovacuum": "off"}) as server:
+    settings = {
+        # What a planner chooses would depend on when autovacuum last looked at a table.
+        "autovacuum": "off",
+        # Pages torn by a power failure, and few checkpoints: a server that is killed needs neither.
+        "full_page_writes": "off",
+        "max_wal_size": "2GB",
+    }
+    with Postgres(fsync=False, settings=settings) as server:
         yield server
 
 

@@ -11,6 +11,8 @@ from tests.support.postgres_server import Postgres
 from tests.torture.receivers import InFile, OnServer, torment_receivers
 from tests.torture.torment import TortureFailed
 
+pytestmark = pytest.mark.long
+
 KILLS = 6
 #: A damage must be seen within so many kills.
 ENOUGH_KILLS = 40

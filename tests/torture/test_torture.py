@@ -13,6 +13,8 @@ from tests.torture.ledgers import Ledger, PostgresLedger, SQLiteLedger
 from tests.torture.outages import pages_run_out, server_dies
 from tests.torture.torment import Plan, TortureFailed, torment
 
+pytestmark = pytest.mark.long
+
 #: Recipients: enough for a few kills, and sent within a second.
 COUNT = 200
 #: A damage must be seen within so many kills.

@@ -15,6 +15,7 @@ from airflow_provider_mm7.store import Store, open_store
 from airflow_provider_mm7.triggers import poll
 from airflow_provider_mm7.triggers.mm7 import InboundAnswerTrigger
 from tests.store.test_inbound import MESSAGE
+from tests.support.empty_ledgers import empty_ledger
 
 PATIENCE_S = 30
 INTERVAL_S = 0.1
@@ -22,7 +23,7 @@ INTERVAL_S = 0.1
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

@@ -17,6 +17,7 @@ from airflow_provider_mm7.triggers import poll
 from airflow_provider_mm7.triggers.inbound import MAX_REFIRE_S, Refire
 from airflow_provider_mm7.triggers.mm7 import InboundMMSTrigger
 from tests.store.test_inbound import MESSAGE
+from tests.support.empty_ledgers import empty_ledger
 
 PATIENCE_S = 20
 INTERVAL_S = 0.1
@@ -26,7 +27,7 @@ NOTHING = WaitingInbound()
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 

@@ -17,6 +17,7 @@ from airflow_provider_mm7.exceptions import InputError, StoreNotShared, StoreUna
 from airflow_provider_mm7.store import DeliverySummary, ReportKind, Store, open_store
 from airflow_provider_mm7.triggers import poll
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
+from tests.support.empty_ledgers import empty_ledger
 from tests.support.ledger import report, send
 
 PATIENCE_S = 30
@@ -25,7 +26,7 @@ INTERVAL_S = 0.1
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path}/mm7.db"
+    url = empty_ledger(tmp_path / "mm7.db")
     monkeypatch.setenv("AIRFLOW__MM7__SQL_ALCHEMY_CONN", url)
     return open_store(url)
 
