@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +151,8 @@ def _receive(environ: dict[str, str], log: Path, damage: str | None) -> None:
     logging.basicConfig(filename=log, level=logging.INFO, force=True)
     if damage is not None:
         getattr(sabotage, damage)()
+    # Those of the process that it was spawned from are none of its own.
+    del sys.argv[1:]
     raise SystemExit(program.main())
 
 
