@@ -85,11 +85,16 @@ class LazyReceiver:
         :param _: the other application.
         """
         app = await self._made()
-        if app is None:
-            yield
+        if app is not None:
+            async with app.router.lifespan_context(app):
+                yield
             return
-        async with app.router.lifespan_context(app):
+        try:
             yield
+        finally:
+            # Put right since: the first callback has begun what nobody else ends.
+            if self._app is not None:
+                await asyncio.to_thread(self._app.state.receiver.close)
 
     async def _made(self) -> Starlette | None:
         # Imports and a look at the configuration: off the event loop.

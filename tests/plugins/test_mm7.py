@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -115,3 +116,5 @@ async def test_a_slip_in_the_configuration_does_not_stop_the_api_server(
         assert "[mm7] max_callback_bytes" in caplog.text
         monkeypatch.setenv("AIRFLOW__MM7__MAX_CALLBACK_BYTES", "1000000")
         assert (await client.post("/mm7/callback", content=callbacks.report())).status_code == 200
+    # What began so late ends with the server as well.
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "mm7-confirm"]
