@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,10 +23,13 @@ from sqlalchemy.exc import OperationalError
 from airflow_provider_mm7.exceptions import InputError, StoreError, StoreUnavailable
 from airflow_provider_mm7.store import NewSubmission, Settlement, State, Store, database, open_store
 from airflow_provider_mm7.store.database import Database
+from airflow_provider_mm7.store.prepared import Prepared
 from airflow_provider_mm7.store.tables import rate, submission
 from airflow_provider_mm7.store.url import masked, parse
 from tests.store.make import claim, numbers, planned, settled
 from tests.support.postgres_server import Postgres
+
+LOCK = Prepared(lambda _: sa.select(submission.c.id).where(submission.c.id == sa.bindparam("key")).with_for_update())
 
 
 class TestUrl:
@@ -228,8 +232,17 @@ def test_what_is_too_large_for_the_database_is_refused(postgres_store: Store) ->
     assert not isinstance(caught.value, StoreUnavailable)
 
 
+def lock(connection: sa.Connection, key: int) -> None:
+    connection.execute(sa.select(submission.c.id).where(submission.c.id == key).with_for_update())
+
+
+def lock_by_the_driver(connection: sa.Connection, key: int) -> None:
+    LOCK.rows(connection, key=key)
+
+
 @pytest.mark.postgres
-def test_a_deadlock_is_run_again(postgres_store: Store) -> None:
+@pytest.mark.parametrize("lock", [lock, lock_by_the_driver])
+def test_a_deadlock_is_run_again(postgres_store: Store, lock: Callable[[sa.Connection, int], None]) -> None:
     """Two writes that lock two rows in opposite order: the one that PostgreSQL ends runs again."""
     batch = planned(postgres_store, 2)
     ids = [item.id for item in postgres_store.submissions(batch.batch_id)]
@@ -237,15 +250,15 @@ def test_a_deadlock_is_run_again(postgres_store: Store) -> None:
     runs: list[int] = []
 
     def work(order: list[int]) -> None:
-        def lock(connection: sa.Connection) -> None:
+        def lock_all(connection: sa.Connection) -> None:
             runs.append(1)
             first_time = len(runs) <= 2
             for key in order:
-                connection.execute(sa.select(submission.c.id).where(submission.c.id == key).with_for_update())
+                lock(connection, key)
                 if first_time and key == order[0]:
                     barrier.wait(30)
 
-        postgres_store._db.write(lock)
+        postgres_store._db.write(lock_all)
 
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(work, order) for order in (ids, ids[::-1])]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_mm7.exceptions import StoreError, StoreUnavailable
 from airflow_provider_mm7.store import Store
 from airflow_provider_mm7.store.prepared import Prepared
-from airflow_provider_mm7.store.tables import rate, submission
+from airflow_provider_mm7.store.tables import rate
 from tests.store.make import planned
 from tests.support.postgres_server import Postgres
 
-LOCK = Prepared(lambda _: sa.select(submission.c.id).where(submission.c.id == sa.bindparam("key")).with_for_update())
 PID = Prepared(lambda _: sa.select(sa.func.pg_backend_pid()))
 
 
@@ -50,27 +46,3 @@ def test_a_connection_that_is_lost_is_used_no_more(postgres_server: Postgres, dr
         assert pids != [pid]
         store.close()
         other.close()
-
-
-@pytest.mark.postgres
-def test_a_deadlock_is_run_again(postgres_store: Store) -> None:
-    batch = planned(postgres_store, 2)
-    ids = [item.id for item in postgres_store.submissions(batch.batch_id)]
-    barrier = threading.Barrier(2)
-    runs: list[int] = []
-
-    def work(order: list[int]) -> None:
-        def lock(connection: sa.Connection) -> None:
-            runs.append(1)
-            first_time = len(runs) <= 2
-            for key in order:
-                LOCK.rows(connection, key=key)
-                if first_time and key == order[0]:
-                    barrier.wait(30)
-
-        postgres_store._db.write(lock)
-
-    with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(work, order) for order in (ids, ids[::-1])]:
-            future.result(60)
-    assert len(runs) >= 3
