@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
+from operator import attrgetter, methodcaller
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from airflow_provider_mm7.store.database import insert_into
 
+T = TypeVar("T")
 RowT = TypeVar("RowT")
 
 #: Makes a statement for a dialect, by its name.
@@ -62,19 +63,13 @@ class Prepared:
 
     def run(self, connection: sa.Connection, **parameters: Any) -> int:
         """Execute it and return how many rows it changed."""
-        with self._executed(connection, parameters) as cursor:
-            changed: int = cursor.rowcount
-            return changed
+        compiled = self._for(connection.dialect)
+        return _execute(connection, compiled.text, compiled.bind(parameters), _CHANGED)
 
     def rows(self, connection: sa.Connection, **parameters: Any) -> list[Sequence[Any]]:
         """Execute it and return its rows; their values are as the driver gives them."""
-        with self._executed(connection, parameters) as cursor:
-            rows: list[Sequence[Any]] = cursor.fetchall()
-            return rows
-
-    def _executed(self, connection: sa.Connection, parameters: Mapping[str, Any]) -> closing[Any]:
         compiled = self._for(connection.dialect)
-        return closing(_execute(connection, compiled.text, compiled.bind(parameters)))
+        return _execute(connection, compiled.text, compiled.bind(parameters), _ROWS)
 
     def _for(self, dialect: sa.Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)
@@ -218,8 +213,15 @@ def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Process | 
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _execute(connection: sa.Connection, text: str, values: Any) -> Any:
-    """Execute a statement by its driver, and return the cursor.
+#: What is wanted of a cursor.
+_CHANGED: Final[Callable[[Any], int]] = attrgetter("rowcount")
+_ROWS: Final[Callable[[Any], list[Sequence[Any]]]] = methodcaller("fetchall")
+
+
+def _execute(connection: sa.Connection, text: str, values: Any, result: Callable[[Any], T]) -> T:
+    """Execute a statement by its driver, and take the result from the cursor.
+
+    SQLite works rows out as they are fetched, so that fetching can fail like executing.
 
     :raises sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it; a connection that is lost is used no more.
     """
@@ -227,6 +229,7 @@ def _execute(connection: sa.Connection, text: str, values: Any) -> Any:
     cursor, driver = lent.cursor(), dialect.loaded_dbapi
     try:
         cursor.execute(text, values)
+        return result(cursor)
     except driver.Error as error:
         lost = dialect.is_disconnect(error, lent.dbapi_connection, cursor)
         if lost:
@@ -234,7 +237,8 @@ def _execute(connection: sa.Connection, text: str, values: Any) -> Any:
         raise exc.DBAPIError.instance(
             text, None, error, driver.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
         ) from error
-    return cursor
+    finally:
+        cursor.close()
 
 
 def _compile(statement: Any, dialect: sa.Dialect) -> _Compiled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -33,9 +34,9 @@ def statements_of(store: Store, work: Callable[[], object]) -> list[tuple[str, o
     def listen(_c: object, _cursor: object, statement: str, parameters: object, _context: object, many: bool) -> None:
         heard.append((statement, parameters[0] if many else parameters))  # type: ignore[index]
 
-    def overhear(connection: sa.Connection, text: str, values: object) -> object:
+    def overhear(connection: sa.Connection, text: str, values: object, result: Callable[[Any], object]) -> object:
         heard.append((text, values))
-        return execute(connection, text, values)
+        return execute(connection, text, values, result)
 
     execute = prepared._execute
     engine = store._db.engine

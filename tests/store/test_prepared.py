@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
@@ -24,6 +26,16 @@ def test_a_refused_statement_shows_no_value(store: Store) -> None:
     assert secret not in repr(caught.value)
     # The transaction is over, and its connection free.
     assert planned(store, 2) is not None
+
+
+def test_a_row_that_cannot_be_fetched_is_an_error_of_ours(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/mm7.db")
+    # SQLite hands out the first row before it comes to the second, whose absolute value no integer can hold.
+    each = sa.func.json_each(f"[1, {-(2**63)}]").table_valued("value").c.value
+    rows = Prepared(lambda _: sa.select(sa.func.abs(each)))
+    with pytest.raises(StoreError):
+        store._db.read(rows.rows)
+    store.close()
 
 
 @pytest.mark.postgres
