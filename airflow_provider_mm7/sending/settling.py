@@ -47,6 +47,7 @@ class Settler:
         """
         patiently = Retrying(
             retry=retry_if_exception_type(StoreUnavailable),
+            after=self._note,
             stop=self._is_enough,
             wait=wait_exponential(multiplier=RECORD_PAUSE_S, max=RECORD_LONGEST_PAUSE_S),
             sleep=self._pause,
@@ -64,9 +65,12 @@ class Settler:
     def _pause(self, seconds: float) -> None:
         self._told.wait_until(min(self._clock() + seconds, self._until))
 
-    def _is_enough(self, attempt: RetryCallState) -> bool:
+    def _note(self, attempt: RetryCallState) -> None:
+        """Begin the span with the first attempt that finds no store."""
         if not self.away and attempt.outcome is not None:
             span_s = min(self._lease_s, RECORD_FOR_S)
             self.away, self._until = True, self._clock() + span_s
             log.warning("answers wait for the store, for %.0f s at most: %s", span_s, attempt.outcome.exception())
+
+    def _is_enough(self, _: RetryCallState) -> bool:
         return bool(self._told) or self._clock() >= self._until

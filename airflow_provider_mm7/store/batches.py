@@ -210,17 +210,18 @@ class Batches(Base):
 
         :param submissions: consumed in chunks.
         """
-        elsewhere = sa.select(family_member.c.recipient_key).where(
-            family_member.c.family == family, family_member.c.batch_id != batch_id
-        )
 
         def count(connection: sa.Connection, wanted: set[RowKey]) -> int:
             keys = [recipient_key for recipient_key, _ in wanted]
             gone = wanted - {row.key for row in _PRESENT.run(connection, batch=batch_id, keys=keys)}
             if gone and family is not None:
-                query = elsewhere.where(family_member.c.recipient_key.in_([key for key, _ in gone]))
-                others = set(connection.scalars(query))
-                gone = {(key, row_no) for key, row_no in gone if key not in others}
+                elsewhere = sa.select(family_member.c.recipient_key).where(
+                    family_member.c.family == family,
+                    family_member.c.batch_id != batch_id,
+                    family_member.c.recipient_key.in_([key for key, _ in gone]),
+                )
+                held = set(connection.scalars(elsewhere))
+                gone = {row for row in gone if row[0] not in held}
             return len(gone)
 
         return sum(

@@ -124,9 +124,11 @@ def _adapter(endpoint: Endpoint) -> HTTPAdapter:
         "pool_block": True,
         "max_retries": 0,
     }
-    adapter = FreshAdapter(**pool)
+    adapter: FreshAdapter
     if endpoint.source_address:
         adapter = FreshSourceAdapter((endpoint.source_address, 0), **pool)  # type: ignore[arg-type]  # untyped toolbelt
+    else:
+        adapter = FreshAdapter(**pool)
     # An exchange is over by then, and its connection free.
     adapter.pool_timeout_s = endpoint.connect_timeout_s + endpoint.read_timeout_s
     return adapter
