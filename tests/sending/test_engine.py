@@ -6,10 +6,9 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -45,6 +44,7 @@ from airflow_provider_mm7.store import (
     open_store,
 )
 from tests.sending.test_outage import wait_for
+from tests.support.inside import inside
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
@@ -301,25 +301,16 @@ class Terminated(BaseException):
     """What Airflow raises in the main thread when a task takes too long is no Exception either."""
 
 
-def wait_until_main_thread_waits() -> None:
-    """A signal handler's exception is lost where Python ignores exceptions, as in the callback of a weak reference."""
-    main = threading.main_thread().ident
-    assert main is not None
-    for _ in range(2000):
-        frame: FrameType | None = sys._current_frames()[main]
-        while frame is not None:
-            if frame.f_code is Workers.wait.__code__:
-                return
-            frame = frame.f_back
-        time.sleep(0.01)
-    raise AssertionError("the engine never waits")
-
-
 class TestBrokenOff:
     """The run ends in the middle: nothing that waits may leave, and what is answered counts."""
 
-    @staticmethod
-    def in_the_middle(act: Callable[[], None]) -> Callable[[Received], Answer]:
+    @pytest.fixture(autouse=True)
+    def _waits(self) -> Iterator[None]:
+        # A signal handler's exception is lost where Python ignores exceptions, as in the callback of a weak reference.
+        with inside(Workers, "wait") as self.main_thread_waits:
+            yield
+
+    def in_the_middle(self, act: Callable[[], None]) -> Callable[[Received], Answer]:
         """Let something happen while the 20th and other requests are in flight, and answer them all."""
         lock, acted, seen = threading.Lock(), threading.Event(), []
 
@@ -328,7 +319,7 @@ class TestBrokenOff:
                 seen.append(received)
                 number = len(seen)
             if number == 20:
-                wait_until_main_thread_waits()
+                wait_for(self.main_thread_waits)
                 act()
                 acted.set()
             elif number > 20:

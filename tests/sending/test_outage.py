@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from airflow_provider_mm7.sending.halt import STOP_POLL_S, Halt
 from airflow_provider_mm7.sending.patience import PROBES, UNREACHED_LIMIT, Patience
 from airflow_provider_mm7.sending.result import FailOn
 from airflow_provider_mm7.store import NewSubmission, State, Store, Submission
+from tests.support.inside import inside
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import Exchange, free_port
 from tests.support.sending import client, message, numbers, run, states
@@ -48,18 +48,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it does not happen")
-
-
-def main_thread_waits_for_something_due() -> bool:
-    """Whether the test's own thread is in the engine, with nothing in flight."""
-    main = threading.main_thread().ident
-    assert main is not None
-    frame: FrameType | None = sys._current_frames()[main]
-    while frame is not None:
-        if frame.f_code is Halt.wait_until.__code__:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def rows_of(store: Store) -> list[Submission]:
@@ -229,12 +217,18 @@ class Terminated(BaseException):
 class TestWhoeverWaitsCanBeStopped:
     """Nothing is claimed while a retry is waited for, so nothing can be left in doubt."""
 
+    @pytest.fixture
+    def waits(self) -> Iterator[Callable[[], bool]]:
+        """Whether the test's own thread is in the engine, with nothing in flight."""
+        with inside(Halt, "wait_until") as waits:
+            yield waits
+
     @pytest.mark.parametrize("answer", [DOWN, ("429 No", b"", {"Retry-After": "60"})])
-    def test_by_a_flag(self, store: Store, answer: Answer) -> None:
+    def test_by_a_flag(self, store: Store, answer: Answer, waits: Callable[[], bool]) -> None:
         stopped: list[float] = []
 
         def stop() -> None:
-            wait_for(main_thread_waits_for_something_due)
+            wait_for(waits)
             stopped.append(time.monotonic())
 
         with patient(SLOW), mmsc(lambda received: answer) as centre:
@@ -250,12 +244,12 @@ class TestWhoeverWaitsCanBeStopped:
         with mmsc() as centre:
             assert states(run(store, centre.url, numbers(10))) == {"accepted": 10}
 
-    def test_by_a_signal_that_raises(self, store: Store) -> None:
+    def test_by_a_signal_that_raises(self, store: Store, waits: Callable[[], bool]) -> None:
         def terminate(number: int, frame: FrameType | None) -> None:
             raise Terminated
 
         def stop() -> None:
-            wait_for(main_thread_waits_for_something_due)
+            wait_for(waits)
             os.kill(os.getpid(), signal.SIGUSR1)
 
         before = signal.signal(signal.SIGUSR1, terminate)
