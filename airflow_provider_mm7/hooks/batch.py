@@ -28,7 +28,6 @@ from airflow_provider_mm7.sending.recipients.source import FIELD, Chunk, Hashing
 from airflow_provider_mm7.sending.recipients.spool import Rejection, Spool
 from airflow_provider_mm7.sending.recipients.templates import Renderer, Templates, compile_templates
 from airflow_provider_mm7.sending.record import contents_of_rows
-from airflow_provider_mm7.sending.send import read_result
 from airflow_provider_mm7.store import NewSubmission, Origin, RowKey, State, batch_id_of
 
 #: Contents of which one must become a message before anything is sent.
@@ -345,11 +344,8 @@ class Mailing:
         """
         if not self._sent:
             return self.contract(None, messages=messages)
-        try:
-            return self.contract(read_result(open_ledger(), batch_id_of(key)), messages=messages)
-        except MM7Error as exc:
-            log.warning("what was sent so far cannot be told: %s", exc)
-            return None
+        result = self._courier.so_far(batch_id_of(key))
+        return None if result is None else self.contract(result, messages=messages)
 
 
 def _is_list(source: Source) -> bool:

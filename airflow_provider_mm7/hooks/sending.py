@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airflow_provider_mm7.exceptions import MM7Error
 from airflow_provider_mm7.hooks.connection import ConnectionSettings
 from airflow_provider_mm7.hooks.ledger import open_ledger
 from airflow_provider_mm7.hooks.media import open_media_source
@@ -28,6 +29,7 @@ from airflow_provider_mm7.sending import (
 )
 from airflow_provider_mm7.sending.keeping import Keeper
 from airflow_provider_mm7.sending.result import MAX_LISTED_MESSAGES
+from airflow_provider_mm7.sending.send import read_result
 from airflow_provider_mm7.store import Origin, Settlement
 
 #: Recipients that a preview shows of one request.
@@ -121,6 +123,17 @@ class Courier:
             *(counts.planned, counts.total),
         )
         return result
+
+    def so_far(self, batch_id: str) -> SendResult | None:
+        """Read what became of a batch where an error ends its run.
+
+        :return: None: messages may have left, and the ledger, which alone knows of them, cannot be read.
+        """
+        try:
+            return read_result(open_ledger(), batch_id)
+        except MM7Error as exc:
+            log.warning("what was sent so far cannot be told: %s", exc)
+            return None
 
     def keeper(self) -> Keeper:
         """Return what keeps copies of media where ``[mm7] sent_media_uri`` says."""

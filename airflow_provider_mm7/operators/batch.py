@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, XComArg
 
-from airflow_provider_mm7.exceptions import InputError, MM7Error
+from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.operators.base import SendingOperator, choice, default_key, origin_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ class SendMMSBatchOperator(SendingOperator):
                 on_batch=lambda batch_id: self._begun(ti, batch_id),
                 stopped=lambda: self._killed,
             )
-        except Exception:
+        # Not only of Exceptions: execution_timeout raises one that is none, and people have got messages by then.
+        except BaseException:
             mailing.try_to_write_results(key)
             if (contract := mailing.contract_so_far(key, messages=self.xcom_messages)) is not None:
                 self._push_contract(ti, contract)
@@ -170,7 +171,7 @@ class SendMMSBatchOperator(SendingOperator):
     def _write_results(self, ti: Any, mailing: Mailing, key: str, result: SendResult) -> None:
         try:
             mailing.write_results(key)
-        except MM7Error:
+        except BaseException:
             self._push_contract(ti, mailing.contract(result, messages=self.xcom_messages))
             raise
 

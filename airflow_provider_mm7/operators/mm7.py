@@ -93,14 +93,21 @@ class SendMMSOperator(SendingOperator):
         if fail_on is None:
             fail_on = FailOn.ANY if len(prepared.recipients) == 1 else FailOn.ALL
         ti: Any = context["ti"]
-        result = courier.send(
-            prepared,
-            key=self.idempotency_key or default_key(ti, ti.map_index),
-            origin=origin_of(ti),
-            on_unknown=on_unknown,
-            on_batch=lambda batch_id: self._begun(ti, batch_id),
-            stopped=lambda: self._killed,
-        )
+        try:
+            result = courier.send(
+                prepared,
+                key=self.idempotency_key or default_key(ti, ti.map_index),
+                origin=origin_of(ti),
+                on_unknown=on_unknown,
+                on_batch=lambda batch_id: self._begun(ti, batch_id),
+                stopped=lambda: self._killed,
+            )
+        # Not only of Exceptions: execution_timeout raises one that is none, and people have got messages by then.
+        except BaseException:
+            if self.linked_batch is not None and (so_far := courier.so_far(self.linked_batch)) is not None:
+                self._passed(accepted=so_far.summary.accepted)
+                self._push_contract(ti, so_far.as_xcom(messages=self.xcom_messages))
+            raise
         contract = result.as_xcom(messages=self.xcom_messages)
         return self._finish(ti, result, contract, fail_on=fail_on, on_unknown=on_unknown)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from tests.support.empty_ledgers import empty_ledger
 from tests.support.mmsc import MMSC
@@ -30,6 +34,30 @@ class TaskInstance:
 
     def value(self, key: str) -> Any:
         return {name: value for name, value, _ in self.pushed}[key]
+
+
+@contextmanager
+def execution_timeout() -> Iterator[Callable[[], None]]:
+    """Give what ends the main thread's task as its ``execution_timeout`` does: by what is raised wherever it is.
+
+    To be called in another thread; returns when it is raised.
+    """
+    raised = threading.Event()
+
+    def alarm(*_: object) -> None:
+        raised.set()
+        raise AirflowTaskTimeout
+
+    def time_out() -> None:
+        if not raised.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+            raised.wait()
+
+    former = signal.signal(signal.SIGALRM, alarm)
+    try:
+        yield time_out
+    finally:
+        signal.signal(signal.SIGALRM, former)
 
 
 @pytest.fixture(autouse=True)

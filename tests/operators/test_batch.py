@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_mm7.exceptions import MediaChanged, StoreUnavailable
 from airflow_provider_mm7.hooks import batch
@@ -26,7 +27,7 @@ from airflow_provider_mm7.protocol import SubmitReq
 from airflow_provider_mm7.sending.progress import Progress
 from airflow_provider_mm7.sending.recipients.reader import read_file
 from tests.media.samples import SUPPORTED
-from tests.operators.conftest import TaskInstance
+from tests.operators.conftest import TaskInstance, execution_timeout
 from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
 from tests.support.servers import SeaweedFS
 
@@ -577,6 +578,27 @@ class TestRuns:
         assert results_of(second["results"]) == [
             (str(line), number, "accepted") for line, number in enumerate(numbers, start=2)
         ]
+
+    def test_the_results_are_written_when_the_execution_timeout_ends_the_task(
+        self, connect: Connect, tmp_path: Path
+    ) -> None:
+        numbers = [f"+6421123456{n}" for n in range(4)]
+        people = write(tmp_path / "p.csv", "to\n" + "\n".join(numbers) + "\n")
+        with mmsc() as centre, execution_timeout() as time_out:
+
+            def late(received: Received) -> Answer:
+                time_out()
+                return accept(received)
+
+            centre.answer = late
+            connect(centre.url, max_connections=1)
+            ti = TaskInstance(centre)
+            with pytest.raises(AirflowTaskTimeout):
+                execute(operator(recipients=people), ti)
+            assert len(centre.received) == 1
+        contract = ti.value("return_value")
+        assert (contract["accepted"], contract["planned"]) == (1, 3)
+        assert [state for _, _, state in results_of(contract["results"])] == ["accepted"] + ["planned"] * 3
 
     def test_a_corrected_file_counts(self, connect: Connect, tmp_path: Path) -> None:
         people = tmp_path / "p.csv"

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
 from airflow_provider_mm7.protocol import SubmitReq, SubmitRsp
 from airflow_provider_mm7.sending import settling
-from tests.operators.conftest import TaskInstance
+from tests.operators.conftest import TaskInstance, execution_timeout
 from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.sandbox import RunningSandbox
 from tests.support.scripted import free_port
@@ -402,6 +403,24 @@ def test_multiple_outputs_are_pushed_before_a_failure_too(connect: Callable[...,
             execute(operator(multiple_outputs=True), ti)
     assert ti.value("refused") == 1
     assert ti.value("return_value")["refused"] == 1
+
+
+def test_what_was_sent_is_told_when_the_execution_timeout_ends_the_task(connect: Callable[..., None]) -> None:
+    with mmsc() as centre, execution_timeout() as time_out:
+
+        def late(received: Received) -> Answer:
+            time_out()
+            return accept(received)
+
+        centre.answer = late
+        connect(centre.url, max_connections=1)
+        task, ti = operator(to=[f"+6421123456{n}" for n in range(4)]), TaskInstance(centre)
+        with pytest.raises(AirflowTaskTimeout):
+            execute(task, ti)
+        assert len(centre.received) == 1
+    contract = ti.value("return_value")
+    assert (contract["accepted"], contract["planned"], contract["total"]) == (1, 3, 4)
+    assert contract["batch_id"] == ti.value("batch_id")
 
 
 def test_a_killed_task_sends_nothing_more_and_its_retry_sends_the_rest(connect: Callable[..., None]) -> None:
