@@ -183,6 +183,24 @@ class SendingOperator(BaseOperator):
         """
         raise NotImplementedError
 
+    @property
+    def _own_key(self) -> str | None:
+        """The user's ``idempotency_key``; None: there is none.
+
+        :raises InputError: it is not text.
+        """
+        key: object = self.idempotency_key
+        if key is None or key == "":
+            return None
+        if not isinstance(key, str):
+            # Not taken for its digits: Python reads "1_12" and "11_2" as one integer, and one key is one batch.
+            raise InputError(
+                "idempotency_key",
+                f"is of type {type(key).__name__}",
+                'Give text; where templates render native objects, begin it with a word ("campaign-{{ ds_nodash }}")',
+            )
+        return key
+
     def on_kill(self) -> None:
         """Send nothing more, record what is answered, give back the rest; then :meth:`execute` ends."""
         self._killed = True
@@ -229,7 +247,7 @@ class SendingOperator(BaseOperator):
 
     def _shared_draft(self) -> Draft:
         """Return the message without recipients, subject, text and media."""
-        from airflow_provider_mm7.sending import Draft, parse_when
+        from airflow_provider_mm7.sending import Draft, digits_as_text, parse_when
 
         return Draft(
             to=(),
@@ -238,7 +256,7 @@ class SendingOperator(BaseOperator):
             read_reply=self.read_reply,
             priority=self.priority,
             message_class=self.message_class,
-            linked_id=self.linked_id,
+            linked_id=digits_as_text(self.linked_id),
             expiry=parse_when(self.expiry, field="expiry"),
             earliest_delivery=parse_when(self.earliest_delivery, field="earliest_delivery"),
             charged_party=self.charged_party,

@@ -139,10 +139,10 @@ class SendMMSBatchOperator(SendingOperator):
             return self._send(context["ti"], mailing, on_unknown, fail_on or FailOn.ALL)
 
     def _send(self, ti: Any, mailing: Mailing, on_unknown: OnUnknown, fail_on: FailOn) -> dict[str, Any]:
-        key = self.idempotency_key or default_key(ti, mailing.digest or ti.map_index)
+        key = self._own_key or default_key(ti, mailing.digest or ti.map_index)
         family = None
         if mailing.digest is not None:
-            family = self.idempotency_key or f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+            family = self._own_key or f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
             key = f"{family}/{mailing.digest}"
         try:
             mailing.refuse()

@@ -66,16 +66,17 @@ class SendMMSOperator(SendingOperator):
         self.xcom_messages = xcom_messages
 
     def _draft(self) -> Draft:
-        from airflow_provider_mm7.sending import parse_list
+        from airflow_provider_mm7.sending import digits_as_text, parse_list, parse_texts
 
+        subject = digits_as_text(self.subject)
         return replace(
             self._shared_draft(),
             to=parse_list(self.to, field="to", integers=True),
             cc=parse_list(self.cc, field="cc", integers=True),
             bcc=parse_list(self.bcc, field="bcc", integers=True),
             # A template over several lines ends in a line break, which no subject may.
-            subject=self.subject.strip() if isinstance(self.subject, str) else self.subject,
-            text=(self.text,) if isinstance(self.text, str) else tuple(self.text or ()),
+            subject=subject.strip() if isinstance(subject, str) else subject,
+            text=parse_texts(self.text, field="text"),
             media=_uris(self.media),
         )
 
@@ -96,7 +97,7 @@ class SendMMSOperator(SendingOperator):
         try:
             result = courier.send(
                 prepared,
-                key=self.idempotency_key or default_key(ti, ti.map_index),
+                key=self._own_key or default_key(ti, ti.map_index),
                 origin=origin_of(ti),
                 on_unknown=on_unknown,
                 on_batch=lambda batch_id: self._begun(ti, batch_id),

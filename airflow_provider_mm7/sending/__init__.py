@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_mm7.sending.draft import Draft, Profile, Recipient
 from airflow_provider_mm7.sending.engine import Engine, claim_bound
 from airflow_provider_mm7.sending.pacer import within_rate
-from airflow_provider_mm7.sending.parse import parse_list, parse_when
+from airflow_provider_mm7.sending.parse import digits_as_text, parse_list, parse_texts, parse_when
 from airflow_provider_mm7.sending.prepare import Prepared, check_recipients, prepare
 from airflow_provider_mm7.sending.result import FailOn, Failure, OnUnknown, SendResult, find_failure
 from airflow_provider_mm7.sending.send import Work, send, utc_now
@@ -23,8 +23,10 @@ __all__ = [
     "Work",
     "check_recipients",
     "claim_bound",
+    "digits_as_text",
     "find_failure",
     "parse_list",
+    "parse_texts",
     "parse_when",
     "prepare",
     "send",

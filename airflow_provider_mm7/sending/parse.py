@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.protocol import When
@@ -50,6 +51,31 @@ def parse_list(value: object, *, field: str, integers: bool = False) -> tuple[st
         if not isinstance(item, str):
             raise InputError(f"{field}[{index}]", f"is {_kind(item)}", "Give strings, numbers in quotes too")
     return tuple(item.strip() for item in items)
+
+
+def parse_texts(value: object, *, field: str) -> tuple[str, ...]:
+    """Read one text, or several.
+
+    :param value: a string, or an iterable of them; None is none. An integer stands for its digits: a DAG that renders
+        templates as native objects makes one of ``"{{ ds_nodash }}"``.
+    :raises InputError: an item is not text.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str) or _is_integer(value):
+        return (str(value),)
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
+        raise InputError(field, f"is {_kind(value)}", "Give one string or a list of strings")
+    items = tuple(str(item) if _is_integer(item) else item for item in value)
+    for index, item in enumerate(items):
+        if not isinstance(item, str):
+            raise InputError(f"{field}[{index}]", f"is {_kind(item)}", "Give strings")
+    return items
+
+
+def digits_as_text(value: Any) -> Any:
+    """Return an integer as its digits, and everything else as it is: see :func:`parse_texts`."""
+    return str(value) if _is_integer(value) else value
 
 
 def parse_when(value: object, *, field: str) -> When | None:

@@ -55,6 +55,45 @@ def test_a_number_that_a_template_made_an_integer(connect: Callable[..., None]) 
     assert centre.received[0].recipients == ("+64211234567",)
 
 
+def native(ti: TaskInstance, **parameters: Any) -> dict[str, Any]:
+    """Execute in a DAG whose templates render ``{{ day }}`` and ``{{ price }}`` to numbers of Python."""
+    with DAG("dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=True):
+        task = SendMMSOperator(**{"task_id": "send", "to": "+64211234567", "text": "hello", **parameters})
+    return execute(task, ti, day="20260102", price="12.50")
+
+
+def test_words_and_ids_that_templates_made_integers(connect: Callable[..., None]) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        native(TaskInstance(centre), subject="{{ day }}", text=["{{ day }}", "Hello"], linked_id="{{ day }}")
+    (received,) = centre.received
+    request = submitted(received)
+    assert (request.subject, request.linked_id) == ("20260102", "20260102")
+    assert [part.body for part in received.envelope.parts if part.content_type.startswith("text/")] == [
+        *(b"20260102", b"Hello")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        # A digit was lost on the way.
+        ({"text": "{{ price }}"}, r"^text: is of type float"),
+        ({"text": ["{{ price }}"]}, r"^text\[0\]: is of type float"),
+        # Two keys could have become the same integer.
+        ({"idempotency_key": "{{ day }}"}, r"^idempotency_key: is of type int"),
+    ],
+)
+def test_numbers_that_stand_for_no_text_end_the_task(
+    connect: Callable[..., None], parameters: dict[str, Any], said: str
+) -> None:
+    with mmsc() as centre:
+        connect(centre.url)
+        with pytest.raises(AirflowFailException, match=said):
+            native(TaskInstance(centre), **parameters)
+    assert centre.received == []
+
+
 def test_the_vendors_example_is_rebuilt(connect: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "saturn.gif").write_bytes(GIF)
     with mmsc() as centre:

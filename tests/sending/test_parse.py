@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_mm7.exceptions import InputError
-from airflow_provider_mm7.sending import parse_list, parse_when
+from airflow_provider_mm7.sending import parse_list, parse_texts, parse_when
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,27 @@ def test_integers_are_numbers_where_numbers_are_asked_for(value: object) -> None
 def test_what_is_no_integer_is_no_number_either(value: object) -> None:
     with pytest.raises(InputError, match=r"^to(\[0\])?: is of type"):
         parse_list(value, field="to", integers=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        (None, ()),
+        ("one, [two]", ("one, [two]",)),
+        ("", ("",)),
+        (["one", "two"], ("one", "two")),
+        (20260102, ("20260102",)),
+        (["one", 0], ("one", "0")),
+    ],
+)
+def test_texts(value: object, texts: tuple[str, ...]) -> None:
+    assert parse_texts(value, field="text") == texts
+
+
+@pytest.mark.parametrize("value", [12.5, [12.5], True, ["one", None], {"one": "two"}, b"one", object()])
+def test_what_is_no_text_is_named(value: object) -> None:
+    with pytest.raises(InputError, match=r"^text(\[[01]\])?: is of type "):
+        parse_texts(value, field="text")
 
 
 @pytest.mark.parametrize(
