@@ -12,7 +12,7 @@ from airflow_provider_mm7.exceptions import InputError
 from airflow_provider_mm7.hooks.answers import AnswerQuestion, find_answer, read_answer
 from airflow_provider_mm7.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_mm7.hooks.links import MMSLink
-from airflow_provider_mm7.sending.parse import parse_list
+from airflow_provider_mm7.sending.parse import digits_as_text, parse_list
 from airflow_provider_mm7.sensors.base import StoreSensor
 from airflow_provider_mm7.triggers.answer import InboundAnswerTrigger
 
@@ -125,8 +125,9 @@ class InboundMMSSensor(StoreSensor):
                 senders=_several(self.sender, "sender"),
                 linked_ids=linked_ids,
                 conn_id=self.mm7_conn_id,
-                short_code=self.short_code,
-                keyword=self.keyword,
+                # A DAG that renders templates as native objects makes integers of them.
+                short_code=digits_as_text(self.short_code),
+                keyword=digits_as_text(self.keyword),
                 has_media=self.has_media,
                 since=since,
             )
@@ -146,7 +147,7 @@ def _several(value: object, field: str) -> tuple[str, ...]:
     """
     if value is None:
         return ()
-    found = parse_list(value, field=field)
+    found = parse_list(value, field=field, integers=True)
     if not found:
         raise InputError(field, "rendered to nothing", "Give at least one, or leave it out")
     return found

@@ -22,6 +22,7 @@ from airflow_provider_mm7.hooks.delivery import (
     sender_of,
 )
 from airflow_provider_mm7.hooks.links import MMSLink
+from airflow_provider_mm7.sending.parse import digits_as_text
 from airflow_provider_mm7.sensors.base import StoreSensor
 from airflow_provider_mm7.sensors.inbound import InboundMMSSensor
 from airflow_provider_mm7.triggers.mm7 import DeliveryReportTrigger
@@ -205,6 +206,8 @@ def _one_id(value: object) -> str:
 
 
 def _ids(value: object) -> tuple[str, ...]:
+    # Of a carrier that numbers its messages, a DAG that renders templates as native objects makes integers.
+    value = digits_as_text(value)
     if isinstance(value, str):
         text = value.strip()
         if text[:1] in ("[", "("):
@@ -212,9 +215,10 @@ def _ids(value: object) -> tuple[str, ...]:
                 "message_ids", "a list was rendered to text", "Give the list itself, or an upstream's output"
             )
         value = [text]
-    if not isinstance(value, Sequence) or not value or not all(isinstance(item, str) and item for item in value):
+    items = [digits_as_text(item) for item in value] if isinstance(value, Sequence) else []
+    if not items or not all(isinstance(item, str) and item for item in items):
         raise InputError("message_ids", f"rendered to {_kind(value)}", "Give a list of MessageIDs, as texts")
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(items))
 
 
 def _kind(value: object) -> str:

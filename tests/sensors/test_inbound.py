@@ -119,6 +119,23 @@ def test_the_window_begins_with_the_run_unless_a_message_is_answered(store: Stor
     assert sensor(task_id="no_start", sender=NUMBER).poke(context).is_done
 
 
+def test_numbers_and_ids_that_templates_made_integers(store: Store, context: Any) -> None:
+    """As a DAG with ``render_template_as_native_obj`` does of what is made of digits."""
+    arrive(store, "1", linked_id="369500617770864640", recipients=("4242",), text="7 of us")
+    context |= {"id": "369500617770864640", "number": NUMBER, "code": "4242", "word": "7"}
+
+    def found(task_id: str, **asked: Any) -> Any:
+        with DAG("native", render_template_as_native_obj=True):
+            task = sensor(task_id=task_id, **asked)
+        task.render_template_fields(context)
+        return task.poke(context).xcom_value
+
+    assert found("by_id", linked_id="{{ id }}")["id"] == 1
+    assert found("by_ids", linked_id=["{{ id }}"])["id"] == 1
+    assert found("by_sender", sender="{{ number }}", short_code="{{ code }}", keyword="{{ word }}")["id"] == 1
+    assert found("other", sender="{{ number }}", short_code="{{ word }}") is None
+
+
 def test_one_must_be_named() -> None:
     with pytest.raises(InputError, match="linked_id, sender"):
         sensor(keyword="yes")

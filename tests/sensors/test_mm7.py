@@ -172,6 +172,16 @@ def test_messages_are_waited_for_by_id(store: Store, ti: TaskInstance) -> None:
     assert execute(sensor(task_id="one", message_ids="m1"), ti)["delivered"] == 1
 
 
+@pytest.mark.parametrize("message_ids", ["{{ id }}", ["{{ id }}", "{{ id }}"]])
+def test_ids_that_templates_made_integers(store: Store, ti: TaskInstance, message_ids: Any) -> None:
+    """As a DAG with ``render_template_as_native_obj`` does of those of a carrier that numbers its messages."""
+    report(store, ["369500617770864640"], "Delivered")
+    with DAG("native", render_template_as_native_obj=True):
+        task = sensor(message_ids=message_ids)
+    task.render_template_fields({"id": "369500617770864640"})  # type: ignore[typeddict-unknown-key]
+    assert execute(task, ti)["delivered"] == 1
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_it_waits_as_far_as_it_is_told(store: Store, ti: TaskInstance, deferrable: bool) -> None:
     batch_id, messages = send(store, "k", accepted=2, refused=1)
