@@ -192,7 +192,7 @@ class MMSNotifier(BaseNotifier):
         to = parse_list(self.to, field="to", integers=True)
         if not to:
             raise InputError("to", "no recipient", "Give at least one number")
-        text = (self.text,) if isinstance(self.text, str) else tuple(self.text or ())
+        text = _words(self.text)
         media = self.media
         return Alert(
             identity=occasion.identity,
@@ -206,7 +206,7 @@ class MMSNotifier(BaseNotifier):
             ),
             draft=Draft(
                 to=to,
-                subject=(self.subject or "").strip() or occasion.subject,
+                subject=" ".join(_words(self.subject)).strip() or occasion.subject,
                 text=text if any(map(str.strip, text)) else (occasion.text,),
                 media=() if callable(media) else tuple(_pictures_of_uris(media)),
                 smil=self.smil,
@@ -244,6 +244,13 @@ def _end_of_process(occasion: Occasion) -> datetime | None:
 
 def _no_vigil() -> None:
     return None
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """Read texts. A number, as DAGs with native objects render it, is better sent as Python spells it than lost."""
+    if value is None:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
 
 
 def _pictures_of_uris(media: str | Sequence[str] | None) -> Iterable[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_mm7.hooks import alerts
 from airflow_provider_mm7.notifications.mm7 import MMSNotifier
@@ -135,6 +136,15 @@ def test_a_template_that_fails_gives_way_to_the_default(
     assert subject == "nightly missed its deadline"
     assert text.startswith("DAG nightly missed its deadline.")
     assert "text cannot be rendered" in caplog.text
+
+
+def test_words_that_templates_made_numbers(connected: RunningSandbox) -> None:
+    with DAG("native", render_template_as_native_obj=True) as dag:
+        pass
+    context = {**task_context(), "dag": dag, "rows": "1204", "price": "12.5"}
+    MMSNotifier(to=NUMBER, subject="{{ rows }}", text="{{ price }}")(context)
+    MMSNotifier(to="+12025550111", text=["{{ rows }}", "rows"])(context)
+    assert said(connected) == [("1204", "12.5"), ("nightly.load failed", "1204\nrows")]
 
 
 @pytest.mark.parametrize(
