@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,8 @@ class StoreSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         # A look before deferring: a trigger that fires at once can overtake the end of the task that deferred to it.
-        looked = self.poke(context)
+        with self._failing():
+            looked = self.poke(context)
         if looked.is_done:
             return looked.xcom_value
         return self.defer(
@@ -101,10 +104,17 @@ class StoreSensor(BaseSensorOperator):
         Not the base sensor's way: up to Airflow 3.3 that skips under soft_fail whatever happened in the triggerer, a
         store that was down included, while a poking sensor would fail.
         """
+        with self._failing():
+            try:
+                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+            except TaskDeferralTimeout as exc:
+                return self._last_look(context, exc)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Skip under never_fail what would fail, as a poking sensor does."""
         try:
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout as exc:
-            return self._last_look(context, exc)
+            yield
         except AirflowSkipException:
             raise
         except Exception as exc:

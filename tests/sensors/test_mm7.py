@@ -475,6 +475,12 @@ def test_templates_that_render_to_something_else_end_the_task(
         execute(sensor(**arguments), ti)
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_under_never_fail_they_skip_it(store: Store, ti: TaskInstance, deferrable: bool) -> None:
+    with pytest.raises(AirflowSkipException):
+        execute(sensor(batch_id=["b1", "b2"], never_fail=True, deferrable=deferrable), ti)
+
+
 def test_a_template_that_renders_to_nothing_ends_the_task(store: Store, ti: TaskInstance) -> None:
     task = sensor(batch_id="{{ none }}")
     task.batch_id = None
