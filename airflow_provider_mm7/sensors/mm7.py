@@ -201,7 +201,11 @@ class DeliveryReportSensor(StoreSensor):
 def _one_id(value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    remedy = 'Give one batch id, such as send.output["batch_id"]; use .expand(batch_id=...) for many'
+    # Airflow maps over what tasks return, and over no other XCom.
+    remedy = (
+        'Give one batch id, such as send.output["batch_id"]; of a mapped task, '
+        '.expand(batch_id=send.output.map(lambda sent: sent["batch_id"]))'
+    )
     raise InputError("batch_id", f"rendered to {_kind(value)}", remedy)
 
 

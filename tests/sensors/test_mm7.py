@@ -488,6 +488,18 @@ def test_a_template_that_renders_to_nothing_ends_the_task(store: Store, ti: Task
         execute(task, ti)
 
 
+def test_the_batches_of_a_mapped_task_are_waited_for_as_the_error_says(
+    store: Store, ti: TaskInstance, dag: DAG
+) -> None:
+    send = SendMMSOperator.partial(task_id="send", text="hello").expand(to=["+64211234567", "+64211234568"])
+    with pytest.raises(AirflowFailException, match="of a mapped task") as caught:
+        execute(sensor(batch_id=["b1", "b2"]), ti)
+    remedy = str(caught.value).partition("of a mapped task, ")[2]
+    mapped = DeliveryReportSensor.partial(task_id="mapped")
+    eval(f"mapped{remedy}", {"mapped": mapped, "send": send})  # our own words
+    assert dag.task_dict["mapped"].upstream_task_ids == {"send"}
+
+
 def test_ids_are_templated_and_make_dependencies(dag: DAG) -> None:
     first = sensor(task_id="first", batch_id="{{ ds }}")
     second = sensor(task_id="second", batch_id=first.output["batch_id"])  # type: ignore[index]
