@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,9 @@ from airflow_provider_mm7.protocol.xmlread import UNDECLARED, local_name, parse_
 
 _DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 _NAMESPACE = re.compile(r"""[^\x00-\x20{}<>"'&|\\^`\x7f-\U0010ffff]+""")
+
+#: What may answer a request.
+_ANSWERS = frozenset(name for name in OPERATIONS if name.endswith("Rsp"))
 
 _tags = lru_cache(maxsize=32)(Tags)
 
@@ -41,18 +45,18 @@ def read_soap(
     """
     root = parse_xml(data, charset=charset, limits=limits)
     operation = _find_operation(root)
-    name = local_name(operation)
-    if name == "Fault":
-        inner = next((below for below in operation.iter() if local_name(below) in OPERATIONS), None)
-        operation = operation if inner is None else inner
-        name = local_name(operation)
-    message = _read_fault(operation) if name == "Fault" else _read_operation(operation, name)
+    if local_name(operation) == "Fault":
+        message, operation = _read_fault(operation)
+    else:
+        message = _read_operation(operation)
     beside = _beside(root, operation)
     transaction = next((child for child in beside if local_name(child) == "TransactionID"), None)
     transaction_id = None if transaction is None else TOKEN.parse(transaction.text or "")
     dialect = Dialect(
         soap_namespace=_namespace(root if local_name(root) == "Envelope" else None) or SOAP_NAMESPACE,
-        mm7_namespace=_namespace(None if name == "Fault" else operation) or _namespace(transaction) or MM7_NAMESPACE,
+        mm7_namespace=_namespace(None if isinstance(message, Fault) else operation)
+        or _namespace(transaction)
+        or MM7_NAMESPACE,
         mm7_version=message.mm7_version or MM7_VERSION,
     )
     return message, transaction_id, dialect
@@ -83,7 +87,8 @@ def _beside(root: etree._Element, operation: etree._Element) -> Iterator[etree._
     yield from operation
 
 
-def _read_operation(element: etree._Element, name: str) -> Message:
+def _read_operation(element: etree._Element) -> Message:
+    name = local_name(element)
     structure = OPERATIONS[name]
     values = structure.read_values(element)
     for attr in structure.needed:
@@ -94,14 +99,25 @@ def _read_operation(element: etree._Element, name: str) -> Message:
     return message
 
 
-def _read_fault(fault: etree._Element) -> Fault:
-    """Read a SOAP 1.1 Fault, or a SOAP 1.2 one."""
+def _read_fault(fault: etree._Element) -> tuple[Message, etree._Element]:
+    """Read a SOAP 1.1 Fault, or a SOAP 1.2 one.
+
+    An answer in its detail speaks for it, RSErrorRsp and VASPErrorRsp before others, unless it holds no status. Servers
+    quote there the request that they refuse, too: that is no answer.
+
+    :return: the message, and its element.
+    """
+    answers = [below for below in fault.iter() if local_name(below) in _ANSWERS]
+    for answer in sorted(answers, key=lambda element: local_name(element) not in IN_FAULT)[:1]:
+        with suppress(XmlError):
+            return _read_operation(answer), answer
     texts = {local_name(child).lower(): folded_text(child) for child in fault}
-    return Fault(
+    bare = Fault(
         fault_code=texts.get("faultcode") or texts.get("code") or None,
         fault_string=texts.get("faultstring") or texts.get("reason") or None,
         detail=texts.get("detail") or None,
     )
+    return bare, fault
 
 
 def _namespace(element: etree._Element | None) -> str | None:

@@ -533,6 +533,32 @@ def test_faults() -> None:
     assert namespaced.dialect.mm7_namespace == MM7_NAMESPACE
 
 
+QUOTED = "<q><SubmitReq><TransactionID>t</TransactionID></SubmitReq><CancelReq/></q>"
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        (QUOTED, Fault(fault_code="s:Server", fault_string="no", detail="t")),
+        (f"{QUOTED}<SubmitRsp>{RSP}</SubmitRsp>", EXPECTED),
+        (
+            f"{QUOTED}<SubmitRsp>{RSP}</SubmitRsp><RSErrorRsp><StatusCode>4004</StatusCode></RSErrorRsp>",
+            RSErrorRsp(status=Status(status_code=4004)),
+        ),
+        ("<RSErrorRsp/>", Fault(fault_code="s:Server", fault_string="no")),
+        (
+            "<RSErrorRsp><Status>down</Status></RSErrorRsp>",
+            Fault(fault_code="s:Server", fault_string="no", detail="down"),
+        ),
+    ],
+)
+def test_a_fault_speaks_by_an_answer_with_a_status_and_never_by_a_request_that_it_quotes(
+    detail: str, expected: Any
+) -> None:
+    text = f"<Fault><faultcode>s:Server</faultcode><faultstring>no</faultstring><detail>{detail}</detail></Fault>"
+    assert message(soap(text)) == expected
+
+
 XML = f"<SubmitRsp>{RSP}</SubmitRsp>"
 
 
