@@ -88,8 +88,12 @@ class ExtensionNode:
             raise InputError(path, "is not well-formed XML", "Give one Extension element.") from exc
         if local_name(extension) != name:
             raise InputError(path, "is not an Extension element", "Wrap it in Extension.")
-        extension.tag = tags[name]
-        parent.append(extension)
+        # An element of its own: a new tag would be written in the default namespace that the old one declares.
+        prefixes = {prefix: uri for prefix, uri in extension.nsmap.items() if prefix is not None}
+        attributes = {str(key): str(text) for key, text in extension.attrib.items()}
+        written = etree.SubElement(parent, tags[name], attributes, nsmap=prefixes)
+        written.text = extension.text
+        written.extend(list(extension))
 
 
 @dataclass(frozen=True, slots=True)

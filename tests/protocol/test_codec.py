@@ -15,6 +15,7 @@ from lxml import etree
 
 from airflow_provider_mm7.exceptions import AddressError, InputError, ProtocolError
 from airflow_provider_mm7.protocol import (
+    MM7_NAMESPACE,
     OPERATIONS,
     Address,
     CancelReq,
@@ -78,6 +79,24 @@ def test_what_is_written_is_valid_against_the_schema(message: Message) -> None:
     root = etree.fromstring(dump(message, transaction_id="t", dialect=dialect).body)
     operation = next(root.iter(f"{{{SCHEMA_NAMESPACE}}}{type(message).__name__}"))
     validator.assertValid(etree.fromstring(etree.tostring(operation)))
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        '<Extension xmlns="urn:v"><a b="1">t<c/>u</a>v<d/></Extension>',
+        '<v:Extension xmlns:v="urn:v" xmlns="urn:w"><v:a b="1">t<v:c/>u</v:a>v<v:d/></v:Extension>',
+        f'<Extension xmlns="{SCHEMA_NAMESPACE}"><a xmlns="urn:v" b="1">t<c/>u</a>v<d xmlns="urn:v"/></Extension>',
+    ],
+)
+def test_an_extension_is_one_of_the_message_whatever_namespace_it_was_given_in(extension: str) -> None:
+    written = etree.fromstring(dump(minimal(extensions=(extension,)), transaction_id="t").body)
+    (found,) = written.iter(f"{{{MM7_NAMESPACE}}}Extension")
+    assert [(child.tag, dict(child.attrib.items()), child.text, child.tail) for child in found] == [
+        ("{urn:v}a", {"b": "1"}, "t", "v"),
+        ("{urn:v}d", {}, None, None),
+    ]
+    assert [(child.tag, child.tail) for child in found[0]] == [("{urn:v}c", "u")]
 
 
 def test_a_refusal_has_the_message_id_that_the_schema_asks_for_and_names_none() -> None:
