@@ -13,7 +13,7 @@ from lxml import etree
 from airflow_provider_mm7.exceptions import InputError, ProtocolError
 from airflow_provider_mm7.protocol.limits import exceeded
 from airflow_provider_mm7.protocol.scalars import POSITIVE_INTEGER, TEXT, Scalar, checked_text
-from airflow_provider_mm7.protocol.xmlread import local_name, parse_xml
+from airflow_provider_mm7.protocol.xmlread import UNDECLARED, local_name, parse_xml
 
 
 class Tags(dict[str, str]):
@@ -132,9 +132,14 @@ class Attributes:
                 element.set(row.name, row.scalar.format(item, f"{path}.{row.attr}"))
 
 
+#: Ends of the names of the one namespace whose attributes may stand anywhere; the vendor's page prints it with https.
+_INSTANCE = ("XMLSchema-instance", f"{UNDECLARED}xsi")
+
+
 def attribute_texts(element: etree._Element) -> dict[str, str]:
-    """Give attributes by local name: some peers write ``mm7:href``."""
-    return {str(name).rpartition("}")[2]: str(text) for name, text in element.attrib.items()}
+    """Give attributes by local name: some peers write ``mm7:href``. ``xsi:type`` is none of MM7's."""
+    names = ((str(name).rpartition("}"), str(text)) for name, text in element.attrib.items())
+    return {name: text for (namespace, _, name), text in names if not namespace.endswith(_INSTANCE)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from airflow_provider_mm7.protocol import (
     SOAP_NAMESPACE,
     Address,
     AddressKind,
+    ContentRef,
     DeliverReq,
     DeliverRsp,
     DeliveryReportReq,
@@ -475,6 +476,17 @@ def test_content_references() -> None:
     assert [reference.href for reference in read.contents] == ["cid: x", "y", "cid:z"]
     assert [reference.allow_adaptations for reference in read.contents] == [True, True, False]
     assert read.additional_information == ("a",)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ['="http://www.w3.org/2001/XMLSchema-instance"', '="https://www.w3.org/2001/XMLSchema-instance"', ""],
+)
+@pytest.mark.parametrize(("own", "expected"), [("", None), ("type='TEXT'", "TEXT")])
+def test_the_schema_type_that_toolkits_write_is_no_content_type(declared: str, own: str, expected: str | None) -> None:
+    inside = f"<Content {own} xsi:type='contentReferenceType' href='cid:x'/>"
+    root = f"DeliverReq xmlns:xsi{declared}" if declared else "DeliverReq"
+    assert message(f"<{root}>{inside}</DeliverReq>").contents == (ContentRef(href="cid:x", type=expected),)
 
 
 def test_what_peers_leave_empty_is_absent() -> None:
