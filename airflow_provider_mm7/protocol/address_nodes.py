@@ -9,7 +9,7 @@ from typing import Any
 from lxml import etree
 
 from airflow_provider_mm7.exceptions import AddressError, InputError
-from airflow_provider_mm7.protocol.addresses import without_type
+from airflow_provider_mm7.protocol.addresses import plain_address
 from airflow_provider_mm7.protocol.messages import Address, AddressKind, Recipients
 from airflow_provider_mm7.protocol.nodes import Tags, attribute_texts
 from airflow_provider_mm7.protocol.scalars import BOOLEAN, TOKEN, checked_text, choice
@@ -71,7 +71,7 @@ def read_addresses(element: etree._Element) -> list[Address]:
     bare = next((text for holder in holders if (text := (holder.text or "").strip())), "")
     if not bare:
         return found
-    is_mail = "@" in without_type(bare)
+    is_mail = "@" in plain_address(bare)
     return [Address(value=bare, kind=AddressKind.RFC2822 if is_mail else AddressKind.NUMBER)]
 
 

@@ -15,6 +15,8 @@ _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _PLAIN = re.compile(r"\+?([0-9]+)")
 _NOT_DIGIT = re.compile(r"[^0-9]+")
 _TYPE = re.compile("/TYPE=", re.IGNORECASE)
+#: RFC 3966 section 3, and white space.
+_SEPARATORS = re.compile(r"[-.()\s]+")
 _LETTER = re.compile(r"[^\W\d_]")
 
 _FIRST, _LAST = 4, 2
@@ -23,9 +25,22 @@ _MIN_HIDDEN = 3
 _MAX_STARS = 12
 
 
-def without_type(value: str) -> str:
-    """Drop ``/TYPE=PLMN`` and what follows it (the addressing of TS 23.140 clause 8.4.3)."""
-    return _TYPE.split(value, 1)[0].strip()
+def plain_address(value: str) -> str:
+    """Drop what stands around an address.
+
+    :param value: ``+64211234567/TYPE=PLMN@host`` (the addressing of TS 23.140 clause 8.4.3),
+        ``tel:+64-21-1234567;ext=1`` (RFC 3966: separators and parameters are not the number's),
+        ``mailto:a@b.example?subject=x`` (RFC 6068).
+    """
+    plain = _TYPE.split(value, 1)[0].strip()
+    scheme, colon, rest = plain.partition(":")
+    match scheme.lower() if colon else "":
+        case "tel":
+            return _SEPARATORS.sub("", rest.partition(";")[0])
+        case "mailto":
+            return rest.partition("?")[0].strip()
+        case _:
+            return plain
 
 
 def mask(value: str) -> str:
@@ -35,7 +50,7 @@ def mask(value: str) -> str:
     :return: sign, four digits, stars, two digits; stars alone for what is shorter or no number; a mail address
         keeps its domain.
     """
-    plain = without_type(value)
+    plain = plain_address(value)
     local, at, domain = plain.rpartition("@")
     if at:
         return f"{'*' * min(len(local), _MAX_STARS)}@{domain}"
@@ -56,9 +71,7 @@ def number_key(value: str) -> str:
     number = _PLAIN.fullmatch(value)
     if number:
         return number[1]
-    plain = without_type(value)
-    if plain[:4].casefold() == "tel:":
-        plain = plain[4:]
+    plain = plain_address(value)
     if _LETTER.search(plain) or "@" in plain:
         return plain.casefold()
     return _NOT_DIGIT.sub("", plain) or plain

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from airflow_provider_mm7.protocol.addresses import without_type
+from airflow_provider_mm7.protocol.addresses import plain_address
 
 #: A point in time with zone, or a duration from now (TS 23.140 ``relativeOrAbsoluteDateType``).
 When = datetime | timedelta
@@ -38,8 +38,8 @@ class Address:
 
     @property
     def plain(self) -> str:
-        """The address without ``/TYPE=...`` and what follows it."""
-        return without_type(self.value)
+        """The address without ``/TYPE=...`` and what follows it, ``tel:`` and ``mailto:``."""
+        return plain_address(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

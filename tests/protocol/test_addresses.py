@@ -24,6 +24,8 @@ from airflow_provider_mm7.protocol import mask, normalise_number, number_key
         ("call64211234567", "************"),
         ("peter@mail.example", "*****@mail.example"),
         ("@mail.example", "@mail.example"),
+        ("tel:+64-21-123-4567", "+6421*****67"),
+        ("mailto:peter@mail.example", "*****@mail.example"),
     ],
 )
 def test_masks(value: str, expected: str) -> None:
@@ -41,9 +43,16 @@ def test_a_mask_shows_at_most_six_digits_and_hides_three(number: str) -> None:
     "group",
     [
         ["+64211234567", "64211234567", " +64 21 123 4567 ", "+64-21-1234567/TYPE=PLMN", "tel:+64211234567"],
+        ["64211234567", "TEL:+64-(21)-123.4567;ext=9;phone-context=a.example", "tel: 64211234567/TYPE=PLMN"],
         ["111122", "111122/TYPE=PLMN@host"],
-        ["Peter@Mail.example", "peter@mail.EXAMPLE"],
+        [
+            "Peter@Mail.example",
+            "peter@mail.EXAMPLE",
+            "mailto:peter@mail.example?subject=1",
+            "MAILTO: peter@mail.example",
+        ],
         ["News", "NEWS"],
+        ["sip:peter@mail.example"],
         ["ABC123"],
         ["+"],
         [""],

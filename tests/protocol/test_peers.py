@@ -399,6 +399,9 @@ def test_recipients_of_reports(inside: str) -> None:
         ("a@b.example", AddressKind.RFC2822, "a@b.example", "a@b.example"),
         ("<RFC2822Address>4917/TYPE=PLMN</RFC2822Address>", AddressKind.RFC2822, "4917/TYPE=PLMN", "4917"),
         ("<m:ShortCode xmlns:m='u'>1111</m:ShortCode>", AddressKind.SHORT_CODE, "1111", "1111"),
+        ("<Number>tel:+4917</Number>", AddressKind.NUMBER, "tel:+4917", "+4917"),
+        ("tel:+49-17;ext=1", AddressKind.NUMBER, "tel:+49-17;ext=1", "+4917"),
+        ("mailto:a@b.example", AddressKind.RFC2822, "mailto:a@b.example", "a@b.example"),
     ],
 )
 def test_senders(inside: str, kind: AddressKind, value: str, plain: str) -> None:
