@@ -30,12 +30,19 @@ def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
     :return: the value before the first semicolon in lower case, and the parameters by lower-case name; the first of
         a name counts.
     """
-    essence, _, _ = value.partition(";")
+    essence = _before_comment(value.partition(";")[0])
     parameters: dict[str, str] = {}
     for name, quoted, token in _PARAMETER.findall(value):
         text = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else token
         parameters.setdefault(name.lower(), text.strip())
-    return essence.strip().lower(), parameters
+    if "charset" in parameters:
+        parameters["charset"] = _before_comment(parameters["charset"])
+    return essence.lower(), parameters
+
+
+def _before_comment(text: str) -> str:
+    """Drop a comment (RFC 2045 section 5.1 shows ``text/plain; charset=us-ascii (Plain text)``)."""
+    return text.partition("(")[0].strip()
 
 
 def strip_id(value: str) -> str:
@@ -48,7 +55,8 @@ def strip_id(value: str) -> str:
 
 
 def _unbracketed(value: str) -> str:
-    return value.removeprefix("<").removesuffix(">").strip()
+    # What follows the bracket is a comment.
+    return (value[1:].partition(">")[0] if value.startswith("<") else value.removesuffix(">")).strip()
 
 
 def file_name(parameters: Mapping[str, str], key: str) -> str | None:

@@ -161,7 +161,7 @@ def _digest(conn_id: str, envelope: Envelope, message: DeliverReq, hashes: list[
 
 
 def _media_type(part: Part) -> str:
-    return part.content_type.partition(";")[0].strip().lower()
+    return parse_parameters(part.content_type)[0]
 
 
 def _suffix(part: Part) -> str:

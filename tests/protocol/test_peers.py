@@ -25,6 +25,7 @@ from airflow_provider_mm7.protocol import (
     Status,
     SubmitReq,
     SubmitRsp,
+    describe,
     load,
 )
 
@@ -746,6 +747,7 @@ def test_base64_that_is_cut_off(body: bytes) -> None:
         ('Content-ID: "', None, None, None),
         ("Content-ID: cid:", None, None, None),
         ("Content-ID: <>\nContent-Location:", None, None, None),
+        ("Content-ID: <a.gif> (a picture)", "a.gif", None, None),
         ("Content-ID: <a>\nContent-ID: <b>", "a", None, None),
         ('Content-Type: image/gif; name="a b.gif"', None, None, "a b.gif"),
         ("Content-Type: image/gif; name=a.gif", None, None, "a.gif"),
@@ -775,6 +777,14 @@ def test_a_part_of_headers_alone_is_empty() -> None:
 def test_headers_in_latin_1() -> None:
     body = f"--b\n\n{XML}\n--b\nContent-Location: Gr\xfc\xdfe\n\nx\n--b--".encode("latin-1")
     assert load(body, "multipart/related; boundary=b").parts[0].content_location == "Grüße"
+
+
+def test_comments_say_nothing_of_a_type() -> None:
+    body = f"--b\n\n{XML}\n--b\nContent-Type: Image/GIF (Saturn); name=a.gif\n\nGIF\n--b--".encode()
+    (part,) = describe(load(body, "Multipart/Related (media); boundary=b"))["parts"]
+    assert part["content_type"] == "image/gif"
+    text = soap("<DeliverReq><Subject>天气</Subject></DeliverReq>").encode("gb18030")
+    assert message(text, "text/xml (SOAP); charset=GB2312 (simplified)").subject == "天气"
 
 
 def test_a_part_without_a_type_is_text() -> None:

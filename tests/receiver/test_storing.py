@@ -288,6 +288,13 @@ async def test_text_is_read_as_it_was_meant(rig: Rig, charset: str, text: bytes,
     assert row.message.text == expected
 
 
+async def test_comments_keep_no_text_from_being_read(rig: Rig) -> None:
+    body, content_type = callbacks.deliver(text="Tēnā koe".encode("cp1257"), charset="windows-1257 (Baltic)")
+    await post(rig, body.replace(b"text/plain;", b"text/plain (words);"), content_type)
+    (row,) = rig.store.inbound()
+    assert row.message.text == "Tēnā koe"
+
+
 async def test_a_name_of_an_encoding_that_is_no_charset_is_not_applied(rig: Rig) -> None:
     body, content_type = callbacks.deliver(text=rb"C:\u0041", charset="unicode-escape")
     await post(rig, body, content_type)
