@@ -6,13 +6,15 @@ import binascii
 import re
 from collections.abc import Mapping
 from email.header import decode_header, make_header
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from airflow_provider_mm7.protocol.limits import Limits, exceeded
 
 #: A parameter. An unquoted value runs to the next semicolon, so ``type=text/xml`` and boundaries with spaces are read;
 #: an unclosed quote runs to the end, so that no input is scanned twice.
 _PARAMETER = re.compile(r';\s*+([^=;\s"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|([^;]*+))', re.DOTALL)
+#: A piece of a value that stands in several parameters, ``name*0`` and so on (RFC 2231 section 3).
+_PIECE = re.compile(r"([^*]+)\*([0-9]{1,3})(\*?)")
 _AROUND_ID = ' \t\r\n"'
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 #: A token (RFC 9110 section 5.1), which is stricter than RFC 5322: ``<env:Envelope`` in a part without header is no
@@ -28,16 +30,32 @@ def parse_parameters(value: str) -> tuple[str, dict[str, str]]:
 
     :param value: ``multipart/related; type=text/xml; boundary="a b"``.
     :return: the value before the first semicolon in lower case, and the parameters by lower-case name; the first of
-        a name counts.
+        a name counts. A value in pieces is joined.
     """
     essence = _before_comment(value.partition(";")[0])
     parameters: dict[str, str] = {}
     for name, quoted, token in _PARAMETER.findall(value):
         text = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else token
-        parameters.setdefault(name.lower(), text.strip())
+        # A blank at the end of a piece stands within the value.
+        parameters.setdefault(name.lower(), text if quoted and "*" in name else text.strip())
+    if "*0" in value:
+        _join_pieces(parameters)
     if "charset" in parameters:
         parameters["charset"] = _before_comment(parameters["charset"])
     return essence.lower(), parameters
+
+
+def _join_pieces(parameters: dict[str, str]) -> None:
+    """Join ``name*0``, ``name*1`` to ``name``, and to ``name*`` where the first one is encoded."""
+    pieces: dict[str, dict[int, tuple[str, str]]] = {}
+    for key, text in parameters.items():
+        if match := _PIECE.fullmatch(key):
+            pieces.setdefault(match[1], {})[int(match[2])] = match[3], text
+    for name, numbered in pieces.items():
+        found = [numbered[number] for number in sorted(numbered)]
+        star = found[0][0]
+        joined = "".join(quote(text) if star and not encoded else text for encoded, text in found)
+        parameters.setdefault(name + star, joined)
 
 
 def _before_comment(text: str) -> str:
