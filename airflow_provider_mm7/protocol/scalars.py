@@ -15,7 +15,8 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: RFC 3986, the characters only.
 _URI = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?!//)(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _WORD = re.compile(r"[A-Za-z-]{1,24}")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
+#: XML Schema part 2 section 3.3.25: a sign and zeros may lead.
+_WHOLE_NUMBER = re.compile(r"\+?0*([0-9]{1,9})")
 
 
 class Scalar(Protocol):
@@ -140,7 +141,7 @@ class PositiveInteger:
 
     def parse(self, text: str) -> int | None:
         match = _WHOLE_NUMBER.fullmatch(text.strip())
-        return int(match[0]) if match else None
+        return int(match[1]) if match else None
 
     def format(self, value: Any, field: str) -> str:
         if type(value) is not int or not 0 < value < 10**9:

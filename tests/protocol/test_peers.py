@@ -64,6 +64,8 @@ def message(text: str | bytes, content_type: str | None = "text/xml") -> Any:
         f"<SubmitRsp>{RSP.replace('<Status>', '').replace('</Status>', '')}</SubmitRsp>",
         f"<SubmitRsp><Unknown><StatusCode>4</StatusCode></Unknown>{RSP}<Other/></SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('Success', '<![CDATA[Succ]]>ess')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('1000', '+1000')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('1000', '000000001000')}</SubmitRsp>",
     ],
 )
 def test_namespaces_prefixes_and_wrappings(text: str) -> None:
@@ -233,6 +235,8 @@ def test_a_prefix_declared_elsewhere_keeps_its_namespace() -> None:
         f"<SubmitRsp>{RSP.replace('1000', 'OK')}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('1000', '')}</SubmitRsp>",
         f"<SubmitRsp>{RSP.replace('1000', '-1000')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('1000', '+')}</SubmitRsp>",
+        f"<SubmitRsp>{RSP.replace('1000', '+-1000')}</SubmitRsp>",
         "<DeliveryReportReq><MMStatus>Retrieved</MMStatus></DeliveryReportReq>",
         "<DeliveryReportReq><MessageID> </MessageID></DeliveryReportReq>",
         "<SubmitRsp xml:space='x' a='1' a='2'/>",
