@@ -17,6 +17,50 @@ _SUPERSETS = {
     "iso8859-1": "cp1252",
     "shift_jis": "cp932",
 }
+#: Names that Python does not know, with the codec that it has for them: registered ones (IANA's Character Sets), those
+#: that Java and browsers use beside them, and numbers (IANA's MIBenum), which WSP has in place of names (WAP-230's
+#: Well-known-charset) and gateways write out.
+LABELS = {
+    "cseuckr": "euc_kr",
+    "cseucpkdfmtjapanese": "euc_jp",
+    "csgb2312": "gb2312",
+    "csgbk": "gbk",
+    "cswindows31j": "cp932",
+    "gb_2312-80": "gb2312",
+    "iso-8859-8-e": "iso8859-8",
+    "iso-8859-8-i": "iso8859-8",
+    "ms874": "cp874",
+    "windows-31j": "cp932",
+    "windows-874": "cp874",
+    "windows-936": "gbk",
+    "windows-949": "cp949",
+    "x-euc-jp": "euc_jp",
+    "x-gbk": "gbk",
+    "x-sjis": "shift_jis",
+    "x-windows-874": "cp874",
+    "x-windows-949": "cp949",
+    "x-windows-950": "cp950",
+    "3": "ascii",
+    **{str(4 + part): f"iso8859-{part + 1}" for part in range(9)},
+    "17": "shift_jis",
+    "18": "euc_jp",
+    "38": "euc_kr",
+    "39": "iso2022_jp",
+    "106": "utf-8",
+    "109": "iso8859-13",
+    "111": "iso8859-15",
+    "113": "gbk",
+    "114": "gb18030",
+    "2024": "cp932",
+    "2025": "gb2312",
+    "2026": "big5",
+    "2084": "koi8-r",
+    "2088": "koi8-u",
+    "2101": "big5hkscs",
+    "2109": "cp874",
+    **{str(1000 + page): f"cp{page}" for page in range(1250, 1259)},
+    "2259": "tis-620",
+}
 #: CESU-8 (Unicode Technical Report 26): a character beyond the BMP as two surrogates of three bytes each. Java and
 #: Oracle's databases write it under the name of UTF-8.
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
@@ -33,7 +77,7 @@ def codecs_of(label: str) -> tuple[str, ...]:
     :return: in the order to try, the one that bears the name last; empty for a name that Python does not know.
     """
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(LABELS.get(label.strip().lower(), label)).name
     except (LookupError, ValueError):
         return ()
     return (_SUPERSETS[name], name) if name in _SUPERSETS else (name,)

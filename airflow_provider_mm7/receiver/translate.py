@@ -45,9 +45,8 @@ _SUFFIXES = {
     "video/x-msvideo": ".avi",
 }
 
-#: Charsets that WAP and GSM handsets name as Python does not, by number too (IANA's MIBenum).
+#: Names of UTF-16 with WAP and GSM handsets, by number too (IANA's MIBenum).
 _WAP_CHARSETS = {
-    "106": "utf-8",
     "1000": "utf-16",
     "1015": "utf-16",
     "csunicode": "utf-16",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 
 import pytest
 
-from airflow_provider_mm7.protocol.charsets import codecs_of, decode, decode_utf16, join_surrogates
+from airflow_provider_mm7.protocol.charsets import LABELS, codecs_of, decode, decode_utf16, join_surrogates
 from tests.protocol.test_hostile import BOUND_S, MIB
 
 
@@ -17,6 +18,14 @@ from tests.protocol.test_hostile import BOUND_S, MIB
         ("ks_c_5601-1987", ("cp949", "euc_kr")),
         ("Latin1", ("cp1252", "iso8859-1")),
         ("utf-8", ("utf-8",)),
+        ("Windows-31J", ("cp932",)),
+        ("csGB2312", ("gb18030", "gb2312")),
+        ("windows-874", ("cp874",)),
+        (" ISO-8859-8-I", ("iso8859-8",)),
+        ("4", ("cp1252", "iso8859-1")),
+        ("12", ("iso8859-9",)),
+        ("2025", ("gb18030", "gb2312")),
+        ("2251", ("cp1251",)),
         ("x-unknown", ()),
         ("", ()),
         ("a\0b", ()),
@@ -24,6 +33,11 @@ from tests.protocol.test_hostile import BOUND_S, MIB
 )
 def test_codecs_of_a_name(label: str, names: tuple[str, ...]) -> None:
     assert codecs_of(label) == names
+
+
+@pytest.mark.parametrize("label", sorted(LABELS))
+def test_python_has_what_a_name_stands_for(label: str) -> None:
+    assert codecs_of(label)[-1] == codecs.lookup(LABELS[label]).name
 
 
 @pytest.mark.parametrize("text", ["STOP", "Tēnā koe", "Привет, STOP", "Да.", "5 €", "a", "\U0001f600 ok"])

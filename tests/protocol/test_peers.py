@@ -271,6 +271,8 @@ def test_a_doctype_within_a_text_is_text() -> None:
         ("Shift_JIS", "cp932", "土星①"),
         ("Big5", "big5", "土星新聞"),
         ("cp932", "cp932", "土星①"),
+        ("Windows-31J", "cp932", "土星①"),
+        ("windows-874", "cp874", "ดาวเสาร์"),
         ("ISO-2022-JP", "iso2022_jp", "土星"),
         ("KOI8-U", "koi8-u", "Сатурн їде"),
         ("TIS-620", "tis-620", "ดาวเสาร์"),

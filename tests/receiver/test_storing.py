@@ -271,6 +271,8 @@ async def test_text_is_read_in_its_charset(rig: Rig, charset: str, text: bytes) 
         ("gb2312", "土星𠀀".encode("gb18030"), "土星𠀀"),
         ("euc-kr", "토성 펲".encode("cp949"), "토성 펲"),
         ("shift_jis", "土星①".encode("cp932"), "土星①"),
+        ("Windows-31J", "土星①".encode("cp932"), "土星①"),
+        ("2025", "土星新闻".encode("gb2312"), "土星新闻"),
         ("iso-8859-1", "5 € „Grüße…“".encode("cp1252"), "5 € „Grüße…“"),
         ("iso-8859-1", b"5 \x80 \x81", "5 \x80 \x81"),
         ("no-such-charset", b"Gr\xfc\xdfe", "Grüße"),
