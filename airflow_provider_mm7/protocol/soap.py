@@ -123,7 +123,17 @@ def _read_fault(fault: etree._Element) -> tuple[Message, etree._Element]:
 def _namespace(element: etree._Element | None) -> str | None:
     """Give an element's namespace where it can be used in an answer."""
     namespace = "" if element is None else str(element.tag)[1:].rpartition("}")[0]
-    return namespace if _NAMESPACE.fullmatch(namespace) and not namespace.startswith(UNDECLARED) else None
+    return namespace if _is_namespace(namespace) and not namespace.startswith(UNDECLARED) else None
+
+
+@lru_cache(maxsize=64)
+def _is_namespace(name: str) -> bool:
+    """Tell whether a namespace name can be written: lxml writes none that is no URI, ``urn:%zz`` for one."""
+    try:
+        etree.Element(f"{{{name}}}a")
+    except ValueError:
+        return False
+    return _NAMESPACE.fullmatch(name) is not None
 
 
 def write_soap(message: Message, *, transaction_id: str | None, dialect: Dialect, defaults: Mapping[str, Any]) -> bytes:
@@ -137,7 +147,7 @@ def write_soap(message: Message, *, transaction_id: str | None, dialect: Dialect
     :raises InputError: the message would not be valid.
     """
     for field in ("soap_namespace", "mm7_namespace"):
-        if not _NAMESPACE.fullmatch(getattr(dialect, field)):
+        if not _is_namespace(getattr(dialect, field)):
             raise InputError(field, "is not a namespace name", "Give a URI.")
     soap = dialect.soap_namespace
     envelope = etree.Element(f"{{{soap}}}Envelope", nsmap={"env": soap})

@@ -100,6 +100,12 @@ def test_the_namespaces_are_kept_for_the_answer_where_they_can_be_used() -> None
     )
     header = '<TransactionID xmlns="urn:tid">1</TransactionID>'
     assert dialect(soap(f"<SubmitRsp>{RSP}</SubmitRsp>", header)) == (SOAP_NAMESPACE, "urn:tid")
+    # lxml reads a name that is no URI where it reads one that is relative after it.
+    body = f'<SubmitRsp xmlns="relative">{RSP}</SubmitRsp>'
+    assert dialect(f'<e:Envelope xmlns:e="urn:%zz"><e:Body>{body}</e:Body></e:Envelope>') == (
+        SOAP_NAMESPACE,
+        "relative",
+    )
     assert dialect(f"<x:SubmitRsp>{RSP}</x:SubmitRsp>") == (SOAP_NAMESPACE, MM7_NAMESPACE)
 
 
