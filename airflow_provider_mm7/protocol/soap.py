@@ -21,7 +21,8 @@ from airflow_provider_mm7.protocol.statuses import status_text
 from airflow_provider_mm7.protocol.xmlread import UNDECLARED, local_name, parse_xml
 
 _DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
-_NAMESPACE = re.compile(r"""[^\x00-\x20{}<>"'&|\\^`\x7f-\U0010ffff]+""")
+#: Bounded, as names are kept for a while.
+_NAMESPACE = re.compile(r"""[^\x00-\x20{}<>"'&|\\^`\x7f-\U0010ffff]{1,1024}""")
 
 #: What may answer a request.
 _ANSWERS = frozenset(name for name in OPERATIONS if name.endswith("Rsp"))
@@ -126,14 +127,18 @@ def _namespace(element: etree._Element | None) -> str | None:
     return namespace if _is_namespace(namespace) and not namespace.startswith(UNDECLARED) else None
 
 
-@lru_cache(maxsize=64)
 def _is_namespace(name: str) -> bool:
-    """Tell whether a namespace name can be written: lxml writes none that is no URI, ``urn:%zz`` for one."""
+    return _NAMESPACE.fullmatch(name) is not None and _can_be_written(name)
+
+
+@lru_cache(maxsize=64)
+def _can_be_written(namespace: str) -> bool:
+    """Tell whether lxml writes a namespace name, which it does with none that is no URI (``urn:%zz``)."""
     try:
-        etree.Element(f"{{{name}}}a")
+        etree.Element(f"{{{namespace}}}a")
     except ValueError:
         return False
-    return _NAMESPACE.fullmatch(name) is not None
+    return True
 
 
 def write_soap(message: Message, *, transaction_id: str | None, dialect: Dialect, defaults: Mapping[str, Any]) -> bytes:

@@ -335,7 +335,7 @@ def test_a_transaction_id_that_would_change_is_refused(transaction_id: str) -> N
 
 
 @pytest.mark.parametrize("field", ["soap_namespace", "mm7_namespace"])
-@pytest.mark.parametrize("value", ["", "a b", "{x}", "a\n", "ü", "urn:%zz"])
+@pytest.mark.parametrize("value", ["", "a b", "{x}", "a\n", "ü", "urn:%zz", "u" * 1025])
 def test_a_dialect_that_xml_cannot_carry_is_refused(field: str, value: str) -> None:
     with pytest.raises(InputError) as caught:
         dump(minimal(), transaction_id="t", dialect=replace(Dialect(), **{field: value}))

@@ -43,7 +43,7 @@ def test_it_is_what_would_be_written(request: Message, dialect: Dialect, transac
     assert (answer.body, answer.headers["content-type"]) == (written.body, written.content_type)
 
 
-@pytest.mark.parametrize("namespace", ["relative", "", "a b", "urn:%zz", "http://a:b/"])
+@pytest.mark.parametrize("namespace", ["relative", "", "a b", "urn:%zz", "http://a:b/", "urn:" + "a" * 2_000])
 def test_a_dialect_that_cannot_be_written_is_answered_in_ours(namespace: str) -> None:
     envelope = Envelope(message=REQUESTS[0], transaction_id="tx-1", dialect=Dialect(mm7_namespace=namespace))
     assert b"<StatusCode>1000</StatusCode>" in bytes(answers.acknowledgement(envelope).body)
