@@ -1,4 +1,4 @@
-"""What uvicorn leaves open over httptools: how long the head of a request may be, and how long it may take; and folds.
+"""What uvicorn leaves open over httptools: the size and time of heads, folds in them, and bodies in small chunks.
 
 Strangers send heads: nobody's credentials are known before. Over h11, which uvicorn takes where httptools is not
 installed, a head is bounded and unfolded by itself.
@@ -79,6 +79,8 @@ class BoundedHeads(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Of a body, as the parser gave them. Uvicorn copies what it has of a body for each.
+        self._pieces: list[bytes] = []
         #: Bytes since the last that belonged to a whole head or to a body.
         self._pending = 0
         self._went_on = self._in_body = False
@@ -117,6 +119,7 @@ class BoundedHeads(HttpToolsProtocol):
             data = self._unfolder.feed(data)
             self._unfolder = None if self._unfolder.done else self._unfolder
         super().data_received(data)
+        self._pass_body()
         if self._went_on:
             self._pending = 0
             return
@@ -154,12 +157,18 @@ class BoundedHeads(HttpToolsProtocol):
         :param body: the piece.
         """
         self._went_on = True
-        super().on_body(body)
+        self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._went_on = self._between = True
+        self._pass_body()
         super().on_message_complete()
+
+    def _pass_body(self) -> None:
+        if self._pieces:
+            super().on_body(b"".join(self._pieces))
+            self._pieces.clear()
 
     def _expect_head(self) -> None:
         if self._head_timer is None:
