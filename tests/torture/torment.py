@@ -196,7 +196,8 @@ class Batch:
             row = rows.get(name)
             self.must(row is not None, "a message was sent that the ledger does not know")
             assert row is not None
-            known = row.transaction_id in transactions and row.state in {*_IN_DOUBT, State.ACCEPTED}
+            # Each, not one of them: the first of two may have arrived when the ledger had been looked at already.
+            known = set(transactions) == {row.transaction_id} and row.state in {*_IN_DOUBT, State.ACCEPTED}
             self.must(
                 known or (self.plan.resend and name in doubtful),
                 f"a message was sent in {transactions}, and the ledger says {row.state} in {row.transaction_id}",
