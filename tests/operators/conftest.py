@@ -15,7 +15,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from tests.support.empty_ledgers import empty_ledger
-from tests.support.mmsc import MMSC
+from tests.support.mmsc import MMSC, Answer, Received, accept
 
 
 @dataclass
@@ -37,10 +37,10 @@ class TaskInstance:
 
 
 @contextmanager
-def execution_timeout() -> Iterator[Callable[[], None]]:
-    """Give what ends the main thread's task as its ``execution_timeout`` does: by what is raised wherever it is.
+def execution_timeout() -> Iterator[Callable[[Received], Answer]]:
+    """Give an MMSC's answer that accepts, once the main thread's task has ended as its ``execution_timeout`` ends it.
 
-    To be called in another thread; returns when it is raised.
+    That is by what is raised wherever the thread is.
     """
     raised = threading.Event()
 
@@ -48,14 +48,15 @@ def execution_timeout() -> Iterator[Callable[[], None]]:
         raised.set()
         raise AirflowTaskTimeout
 
-    def time_out() -> None:
+    def late(received: Received) -> Answer:
         if not raised.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
             raised.wait()
+        return accept(received)
 
     former = signal.signal(signal.SIGALRM, alarm)
     try:
-        yield time_out
+        yield late
     finally:
         signal.signal(signal.SIGALRM, former)
 

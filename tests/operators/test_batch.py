@@ -584,13 +584,7 @@ class TestRuns:
     ) -> None:
         numbers = [f"+6421123456{n}" for n in range(4)]
         people = write(tmp_path / "p.csv", "to\n" + "\n".join(numbers) + "\n")
-        with mmsc() as centre, execution_timeout() as time_out:
-
-            def late(received: Received) -> Answer:
-                time_out()
-                return accept(received)
-
-            centre.answer = late
+        with execution_timeout() as late, mmsc(late) as centre:
             connect(centre.url, max_connections=1)
             ti = TaskInstance(centre)
             with pytest.raises(AirflowTaskTimeout):
