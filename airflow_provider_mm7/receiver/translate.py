@@ -45,16 +45,6 @@ _SUFFIXES = {
     "video/x-msvideo": ".avi",
 }
 
-#: Names of UTF-16 with WAP and GSM handsets, by number too (IANA's MIBenum).
-_WAP_CHARSETS = {
-    "1000": "utf-16",
-    "1015": "utf-16",
-    "csunicode": "utf-16",
-    "iso-10646-ucs-2": "utf-16",
-    "ucs-2": "utf-16",
-    "ucs2": "utf-16",
-}
-
 #: Not charsets of text that people write, and some of them slow or large to undo.
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 
@@ -135,8 +125,8 @@ def joined_text(parts: Iterable[Part]) -> str | None:
 
 
 def _decoded(part: Part) -> str:
-    name = parse_parameters(part.content_type)[1].get("charset", "").lower()
-    names = [codec for codec in codecs_of(_WAP_CHARSETS.get(name, name)) if codec not in _NO_CHARSETS]
+    label = parse_parameters(part.content_type)[1].get("charset", "")
+    names = [codec for codec in codecs_of(label) if codec not in _NO_CHARSETS]
     if "utf-16" in names or part.body.startswith(UTF_16_MARKS):
         with suppress(UnicodeDecodeError):
             return decode_utf16(part.body).removeprefix("\ufeff")
