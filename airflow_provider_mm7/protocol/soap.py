@@ -108,8 +108,9 @@ def _read_fault(fault: etree._Element) -> tuple[Message, etree._Element]:
 
     :return: the message, and its element.
     """
-    answers = [below for below in fault.iter() if local_name(below) in _ANSWERS]
-    for answer in sorted(answers, key=lambda element: local_name(element) not in IN_FAULT)[:1]:
+    answers = (below for below in fault.iter() if local_name(below) in _ANSWERS)
+    answer = min(answers, key=lambda element: local_name(element) not in IN_FAULT, default=None)
+    if answer is not None:
         with suppress(XmlError):
             return _read_operation(answer), answer
     texts = {local_name(child).lower(): folded_text(child) for child in fault}
