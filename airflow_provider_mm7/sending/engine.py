@@ -58,6 +58,13 @@ def claim_bound(connections: int) -> int:
     return SINGLE_CONNECTION_CLAIM if connections == 1 else 2 * connections
 
 
+def few_left(connections: int) -> int:
+    """Return how many waiting submissions are few enough to claim more: what is sent during a commit, or more."""
+    spare = claim_bound(connections) - connections
+    # A single connection goes through its few as fast as a commit, and would wait for it.
+    return spare // 2 if connections == 1 else spare // 4
+
+
 def ignore(settlements: Sequence[Settlement]) -> None:
     """Take no interest in what was settled."""
 
@@ -149,7 +156,7 @@ class Engine:
 
     def _send(self, batch_id: str) -> None:
         connections = self.client.endpoint.max_connections
-        workers = Workers(self._exchange, connections, low=(claim_bound(connections) - connections) // 4)
+        workers = Workers(self._exchange, connections, low=few_left(connections))
         try:
             self._pump(batch_id, workers)
         except BaseException as exc:

@@ -194,11 +194,15 @@ class Batches(Base):
         :return: how many of them are to be sent now.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
-        due, collected = 0, set[RowKey]()
+        added, due, collected = 0, 0, set[RowKey]()
         for planned in self._plan_all(batch_id, submissions, family, contents, resend=resend):
+            added += planned.added
             due += planned.due
             if wanted is None:
                 collected |= planned.keys
+        if self.summary(batch_id).total == added:
+            # There is nothing else in it.
+            return due
         after_id: int | None = 0
         while after_id is not None:
             step = partial(_withdraw, batch_id=batch_id, wanted=wanted or collected.intersection, after_id=after_id)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -182,6 +182,29 @@ def sqlstate(error: exc.DBAPIError) -> str:
     return ""
 
 
+def by_driver(connection: sa.Connection, text: str, values: Any, result: Callable[[Any], T]) -> T:
+    """Execute a statement by its driver, past SQLAlchemy, and take the result from the cursor.
+
+    SQLite works rows out as they are fetched, so that fetching can fail like executing.
+
+    :raises sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it; a connection that is lost is used no more.
+    """
+    dialect, lent = connection.dialect, connection.connection
+    cursor, driver = lent.cursor(), dialect.loaded_dbapi
+    try:
+        cursor.execute(text, values)
+        return result(cursor)
+    except driver.Error as error:
+        lost = dialect.is_disconnect(error, lent.dbapi_connection, cursor)
+        if lost:
+            connection.invalidate(error)
+        raise exc.DBAPIError.instance(
+            text, None, error, driver.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
+        ) from error
+    finally:
+        cursor.close()
+
+
 def _new_engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -229,16 +252,17 @@ def _sqlite_connected(connection: Any, _record: object) -> None:
 def _sqlite_begin(connection: sa.Connection) -> None:
     # A deferred transaction that turns into a write fails at once, without the busy timeout, when another wrote.
     immediate = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    by_driver(connection, "BEGIN IMMEDIATE" if immediate else "BEGIN", (), lambda _: None)
 
 
-def lock_names(connection: sa.Connection, names: set[int]) -> None:
+def lock_names(connection: sa.Connection, names: Iterable[int]) -> None:
     """Hold PostgreSQL advisory locks until the transaction ends, taken in order. SQLite has one writer already."""
-    if names and connection.dialect.name == "postgresql":
-        connection.execute(
-            sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
-            {"class": ADVISORY_CLASS, "names": sorted(names)},
-        )
+    if connection.dialect.name != "postgresql" or not (wanted := sorted(set(names))):
+        return
+    connection.execute(
+        sa.text("SELECT count(pg_advisory_xact_lock(:class, name)) FROM unnest(CAST(:names AS integer[])) AS name"),
+        {"class": ADVISORY_CLASS, "names": wanted},
+    )
 
 
 def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

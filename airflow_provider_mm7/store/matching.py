@@ -209,7 +209,7 @@ class Board:
 
 def lock_messages(connection: sa.Connection, message_ids: Iterable[str]) -> None:
     """Keep others from settling or reporting these MessageIDs until the transaction ends."""
-    lock_names(connection, {zlib.crc32(message_id.encode()) % _LOCKS for message_id in message_ids})
+    lock_names(connection, (zlib.crc32(message_id.encode()) % _LOCKS for message_id in message_ids))
 
 
 _EARLY: Final = (

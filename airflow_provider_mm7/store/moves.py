@@ -6,6 +6,7 @@ import, and of a row only the columns that are looked at.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,7 +19,17 @@ from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.database import insert_into
 from airflow_provider_mm7.store.matching import lock_messages, match_early
 from airflow_provider_mm7.store.prepared import Prepared, PreparedQuery, among, named
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, opt_out, owner, report, submission
+from airflow_provider_mm7.store.tables import (
+    CLAIMABLE,
+    DUE_NOW,
+    NO_REPORT,
+    NOT_BY_ITSELF,
+    SENDING,
+    opt_out,
+    owner,
+    report,
+    submission,
+)
 from airflow_provider_mm7.store.text import clean, clean_or_none, identifier
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
 
@@ -124,6 +135,21 @@ _SETTLED: Final[dict[str, Any]] = {
     "owner_token": None,
     "lease_until": None,
 }
+# The usual case in one statement: of rows that are as they were claimed, while no report waits for its submission.
+_ACCEPT: Final = Prepared(
+    lambda dialect: (
+        sa.update(submission)
+        .where(
+            among(submission.c.id, "keys", dialect),
+            submission.c.batch_id == sa.bindparam("batch"),
+            SENDING,
+            submission.c.delivery == NO_REPORT,
+            submission.c.transaction_id == named(submission.c.id, "transactions", dialect),
+            ~sa.exists().where(report.c.batch_id.is_(None)),
+        )
+        .values(message_id=named(submission.c.id, "names", dialect), **_SETTLED)
+    )
+)
 _SETTLE_ALIKE: Final = Prepared(
     lambda dialect: (
         sa.update(submission).where(among(submission.c.id, "keys", dialect)).values(message_id=None, **_SETTLED)
@@ -189,9 +215,9 @@ def take(
             )
             for row in part
         ]
-    for row in rows:
-        counts.remove(batch_id, row.state, row.delivery)
-        counts.add(batch_id, State.SENDING, row.delivery)
+    for (state, delivery), n in Counter((row.state, row.delivery) for row in rows).items():
+        counts.remove(batch_id, state, delivery, n)
+        counts.add(batch_id, State.SENDING, delivery, n)
     return claimed
 
 
@@ -211,6 +237,59 @@ def record(
     """
     names = {key: message_id_of(settlement) for key, settlement in wanted.items()}
     lock_messages(connection, filter(None, names.values()))
+    accepted = _accept(connection, batch_id, wanted, names, counts, now=now)
+    if accepted == len(wanted):
+        return accepted
+    # What was accepted by now is looked at once more, and stays as it is.
+    return accepted + _move(connection, batch_id, wanted, names, counts, now=now, retry_after_s=retry_after_s)
+
+
+def _accept(
+    connection: sa.Connection,
+    batch_id: str,
+    wanted: Mapping[int, Settlement],
+    names: Mapping[int, str | None],
+    counts: Counts,
+    *,
+    now: datetime,
+) -> int:
+    """Settle what was accepted, of rows that nobody touched since they were claimed; tell how many there were."""
+    alike: dict[tuple[int | None, str | None], dict[int, str]] = {}
+    for key, settlement in wanted.items():
+        if settlement.state is State.ACCEPTED and names[key] is not None and settlement.transaction_id is not None:
+            same = alike.setdefault((settlement.status_code, settlement.status_text), {})
+            same[key] = clean(settlement.transaction_id)
+    accepted = 0
+    for (code, said), transactions in alike.items():
+        for keys in chunks(transactions, CHUNK):
+            accepted += _ACCEPT.run(
+                connection,
+                keys=keys,
+                batch=batch_id,
+                transactions={key: transactions[key] for key in keys},
+                names={key: names[key] for key in keys},
+                new_state=State.ACCEPTED,
+                code=code,
+                said=clean_or_none(said),
+                due=DUE_NOW,
+                now=now,
+            )
+    counts.remove(batch_id, State.SENDING, n=accepted)
+    counts.add(batch_id, State.ACCEPTED, n=accepted)
+    return accepted
+
+
+def _move(
+    connection: sa.Connection,
+    batch_id: str,
+    wanted: Mapping[int, Settlement],
+    names: Mapping[int, str | None],
+    counts: Counts,
+    *,
+    now: datetime,
+    retry_after_s: float | None,
+) -> int:
+    """Look at each row, and settle those that the answers may move; tell how many there were."""
     asked = [row for keys in chunks(sorted(wanted), CHUNK) for row in _ASKED.run(connection, keys=keys, batch=batch_id)]
     rows = [row for row in asked if _may_move(row, wanted[row.id])]
     if not rows:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from operator import attrgetter, methodcaller
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql
 
-from airflow_provider_mm7.store.database import insert_into
+from airflow_provider_mm7.store.columns import UTCDateTime
+from airflow_provider_mm7.store.database import by_driver, insert_into
 
 T = TypeVar("T")
 RowT = TypeVar("RowT")
@@ -64,12 +64,12 @@ class Prepared:
     def run(self, connection: sa.Connection, **parameters: Any) -> int:
         """Execute it and return how many rows it changed."""
         compiled = self._for(connection.dialect)
-        return _execute(connection, compiled.text, compiled.bind(parameters), _CHANGED)
+        return by_driver(connection, compiled.text, compiled.bind(parameters), _CHANGED)
 
     def rows(self, connection: sa.Connection, **parameters: Any) -> list[Sequence[Any]]:
         """Execute it and return its rows; their values are as the driver gives them."""
         compiled = self._for(connection.dialect)
-        return _execute(connection, compiled.text, compiled.bind(parameters), _ROWS)
+        return by_driver(connection, compiled.text, compiled.bind(parameters), _ROWS)
 
     def _for(self, dialect: sa.Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)
@@ -138,8 +138,7 @@ class PreparedInsert:
         :param alike: the values that all rows have.
         :return: how many are new, or were added to.
         """
-        # Rows that came together share their times.
-        processes = [(place, cache(process)) for place, process in self._for(connection.dialect)]
+        processes = self._for(connection.dialect)
         values = [list(row) for row in rows]
         for value in values:
             for place, process in processes:
@@ -200,45 +199,33 @@ def named(column: sa.ColumnElement[Any], name: str, dialect: str) -> sa.ColumnEl
     return sa.cast(given, postgresql.JSONB).op("->>", return_type=sa.Text())(key)
 
 
+_JSON: Final = json.JSONEncoder(default=str)
+
+
 class _JsonText(sa.types.TypeDecorator[Any]):
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
-        return json.dumps(value, default=str)
+        return _JSON.encode(value)
 
 
 def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Process | None:
     """What turns a value of a type into what the driver takes; None: nothing need be done."""
-    return kind.dialect_impl(dialect).bind_processor(dialect)
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    if process is None or not isinstance(kind, UTCDateTime):
+        return process
+    return _times.setdefault(dialect.name, lru_cache(maxsize=64)(process))
+
+
+#: The processes of times, for each database. The statements of a transaction share theirs, and to write one out takes
+#: about as long as a small statement.
+_times: dict[str, _Process] = {}
 
 
 #: What is wanted of a cursor.
 _CHANGED: Final[Callable[[Any], int]] = attrgetter("rowcount")
 _ROWS: Final[Callable[[Any], list[Sequence[Any]]]] = methodcaller("fetchall")
-
-
-def _execute(connection: sa.Connection, text: str, values: Any, result: Callable[[Any], T]) -> T:
-    """Execute a statement by its driver, and take the result from the cursor.
-
-    SQLite works rows out as they are fetched, so that fetching can fail like executing.
-
-    :raises sqlalchemy.exc.DBAPIError: as SQLAlchemy would raise it; a connection that is lost is used no more.
-    """
-    dialect, lent = connection.dialect, connection.connection
-    cursor, driver = lent.cursor(), dialect.loaded_dbapi
-    try:
-        cursor.execute(text, values)
-        return result(cursor)
-    except driver.Error as error:
-        lost = dialect.is_disconnect(error, lent.dbapi_connection, cursor)
-        if lost:
-            connection.invalidate(error)
-        raise exc.DBAPIError.instance(
-            text, None, error, driver.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
-        ) from error
-    finally:
-        cursor.close()
 
 
 def _compile(statement: Any, dialect: sa.Dialect) -> _Compiled:

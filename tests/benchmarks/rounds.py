@@ -12,8 +12,12 @@ from typing import Any
 from tests.benchmarks.processes import SinkProcess, measure
 from tests.benchmarks.spec import Result, Run
 
-#: Messages of the first, uncounted run of a contender, for each connection; it tells how many a round takes.
+#: Messages of the first, uncounted run of a contender, for each connection.
 TRIAL_PER_CONNECTION = 12
+#: A trial tells little while what a batch costs once weighs in it: one that took less than this part of a round is
+#: followed by another, of as many messages as it found; so many at most.
+LONG_ENOUGH = 4
+TRIALS = 3
 #: Messages of a round, at most, and at least for each connection.
 MOST_MESSAGES = 200_000
 LEAST_PER_CONNECTION = 8
@@ -139,9 +143,13 @@ class Arena:
         )
         if contender.messages is not None:
             return run
-        expected = self.once(contender, run, latency_ms).rate * seconds
         least = LEAST_PER_CONNECTION * contender.connections
-        return replace(run, messages=int(min(max(expected, least), MOST_MESSAGES)))
+        for _ in range(TRIALS):
+            trial = self.once(contender, run, latency_ms)
+            run = replace(run, messages=int(min(max(trial.rate * seconds, least), MOST_MESSAGES)))
+            if trial.elapsed_s * LONG_ENOUGH >= seconds:
+                break
+        return run
 
     def _ledger(self, contender: Contender) -> str:
         match contender.ledger:

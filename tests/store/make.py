@@ -53,9 +53,10 @@ def claim(
 def settled(
     items: Iterable[Submission], state: State = State.ACCEPTED, *, message_id: str | None = None
 ) -> list[Settlement]:
-    """Settlements; accepted ones get ``m-ROW`` unless told."""
+    """Settlements of the items' own requests; accepted ones get ``m-ROW`` unless told."""
     return [
         Settlement(
+            transaction_id=item.transaction_id,
             submission_id=item.id,
             state=state,
             message_id=(message_id or f"m-{item.recipient}") if state is State.ACCEPTED else None,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_mm7.store import NewContent, NewSubmission, ReportKind, Store, prepared
+from airflow_provider_mm7.store import NewContent, NewSubmission, ReportKind, Store, database, prepared
 from airflow_provider_mm7.store.filters import ANY
 from tests.store.make import claim, numbers, report, settled
 
@@ -38,12 +38,12 @@ def statements_of(store: Store, work: Callable[[], object]) -> list[tuple[str, o
         heard.append((text, values))
         return execute(connection, text, values, result)
 
-    execute = prepared._execute
+    execute = database.by_driver
     engine = store._db.engine
     sa.event.listen(engine, "before_cursor_execute", listen)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(prepared, "_execute", overhear)
+            patch.setattr(prepared, "by_driver", overhear)
             work()
     finally:
         sa.event.remove(engine, "before_cursor_execute", listen)

@@ -35,9 +35,13 @@ def message(to: tuple[str, ...], *, per_request: int = 1, number_format: str = "
     return prepare(draft, profile, NoMedia(), now=NOW)  # type: ignore[arg-type]
 
 
+#: Seconds for an answer: some come from a test that writes to the ledger first, and a disk may take its time.
+READ_TIMEOUT_S = 20
+
+
 @contextmanager
 def client(url: str, **settings: object) -> Iterator[MMSCClient]:
-    endpoint = Endpoint(**{"url": url, "connect_timeout_s": 5, "read_timeout_s": 5, **settings})  # type: ignore[arg-type]
+    endpoint = Endpoint(**{"url": url, "connect_timeout_s": 5, "read_timeout_s": READ_TIMEOUT_S, **settings})  # type: ignore[arg-type]
     with MMSCClient(endpoint) as opened:
         yield opened
 
