@@ -194,13 +194,14 @@ class Batches(Base):
         :return: how many of them are to be sent now.
         :raises NoSuchBatch: the batch was never opened, or forgotten.
         """
+        empty = not self._rows_in(batch_id)
         added, due, collected = 0, 0, set[RowKey]()
         for planned in self._plan_all(batch_id, submissions, family, contents, resend=resend):
             added += planned.added
             due += planned.due
             if wanted is None:
                 collected |= planned.keys
-        if self.summary(batch_id).total == added:
+        if empty and self._rows_in(batch_id) == added:
             # There is nothing else in it.
             return due
         after_id: int | None = 0
@@ -208,6 +209,10 @@ class Batches(Base):
             step = partial(_withdraw, batch_id=batch_id, wanted=wanted or collected.intersection, after_id=after_id)
             after_id = self._db.write(step)
         return due
+
+    def _rows_in(self, batch_id: str) -> int:
+        found = self.summaries([batch_id]).get(batch_id)
+        return found.total if found else 0
 
     def missing(self, batch_id: str, submissions: Iterable[NewSubmission], *, family: str | None = None) -> int:
         """Count those that were planned and stand neither in the batch nor in another of the family any more.

@@ -135,7 +135,8 @@ _SETTLED: Final[dict[str, Any]] = {
     "owner_token": None,
     "lease_until": None,
 }
-# The usual case in one statement: of rows that are as they were claimed, while no report waits for its submission.
+# The usual case in one statement: of rows that are as they were claimed, while no report on them came before. Locked in
+# the order in which the database finds them: who is refused for a deadlock is repeated.
 _ACCEPT: Final = Prepared(
     lambda dialect: (
         sa.update(submission)
@@ -145,7 +146,11 @@ _ACCEPT: Final = Prepared(
             SENDING,
             submission.c.delivery == NO_REPORT,
             submission.c.transaction_id == named(submission.c.id, "transactions", dialect),
-            ~sa.exists().where(report.c.batch_id.is_(None)),
+            ~sa.exists().where(
+                among(report.c.message_id, "message_ids", dialect),
+                # No index but that of MessageIDs: others' reports may wait for ever, and be many.
+                sa.func.coalesce(report.c.batch_id, sa.literal_column("''")) == sa.literal_column("''"),
+            ),
         )
         .values(message_id=named(submission.c.id, "names", dialect), **_SETTLED)
     )
@@ -268,6 +273,7 @@ def _accept(
                 batch=batch_id,
                 transactions={key: transactions[key] for key in keys},
                 names={key: names[key] for key in keys},
+                message_ids=[names[key] for key in keys],
                 new_state=State.ACCEPTED,
                 code=code,
                 said=clean_or_none(said),

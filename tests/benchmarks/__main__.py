@@ -96,7 +96,8 @@ def run_suites(bench: Bench, suites: list[Suite]) -> int:
             continue
         took_s = round(time.monotonic() - started)
         path = bench.folder / f"{suite.name}.json"
-        write(path, outcome, {"suite": suite.name, "title": suite.title, "seconds": took_s, **about})
+        told = {"suite": suite.name, "title": suite.title, "seconds": took_s, "sink_niceness": bench.sink.niceness}
+        write(path, outcome, {**told, **about})
         print(f"\n{suite.title} ({took_s} s; {path})\n{table(outcome.figures)}", flush=True)
     return min(failed, 1)
 

@@ -19,7 +19,7 @@ from tests.benchmarks.spec import Result, Run
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a child is given up. The longest sends 100,000 messages.
 CHILD_S = 3600.0
-#: Niceness of the sink.
+#: Niceness of the sink, where it may have it (root).
 PRIORITY = -10
 
 
@@ -34,12 +34,16 @@ class SinkProcess:
             cwd=ROOT,
             text=True,
         )
-        # An MMSC has a machine of its own: where this one has few cores, it does not wait for what its client does
-        # besides. Only root may say so.
+        # An MMSC has a machine of its own: it does not wait for a core while its client does something else.
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, PRIORITY)
         assert self._process.stdout is not None
         self._base = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+
+    @property
+    def niceness(self) -> int:
+        """Its own: 0 where it was not allowed to go before others."""
+        return os.getpriority(os.PRIO_PROCESS, self._process.pid)
 
     @property
     def url(self) -> str:

@@ -28,6 +28,7 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     ("ledger: Python and SQLAlchemy", "airflow_provider_mm7.store.database", "Database.write"),
     ("ledger: reading", "airflow_provider_mm7.store.database", "Database.read"),
     ("ledger: statements of turns", "airflow_provider_mm7.store.prepared", "by_driver"),
+    ("ledger: begin", "airflow_provider_mm7.store.database", "by_driver"),
     ("ledger: other statements", "sqlalchemy.engine.default", "DefaultDialect.do_execute"),
     ("ledger: statements for many rows", "sqlalchemy.engine.default", "DefaultDialect.do_executemany"),
     ("ledger: commit", "sqlalchemy.engine.default", "DefaultDialect.do_commit"),

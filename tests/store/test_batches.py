@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from airflow_provider_mm7.exceptions import NoSuchBatch
 from airflow_provider_mm7.store import BatchSummary, NewSubmission, Origin, State, Store, batch_id_of
+from airflow_provider_mm7.store.base import CHUNK
 from tests.store.conftest import START, Clock
 from tests.store.make import accepted, claim, numbers, planned, settled
 
@@ -120,6 +121,19 @@ class TestReplanning:
         assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == odd
         assert sum(asked) == 2300
         assert max(asked) < 2300
+
+    def test_what_leaves_meanwhile_does_not_hide_what_is_left_over(self, store: Store) -> None:
+        batch, other = planned(store, 1), store.open_batch("another chunk", conn_id="mm7_default")
+        new = numbers(CHUNK + 1, first=1)
+
+        def listed() -> Iterator[NewSubmission]:
+            yield from (NewSubmission(recipient=number) for number in new[:CHUNK])
+            # By now, these are planned.
+            assert store.plan(other.batch_id, [NewSubmission(recipient=new[0])], family="f") == 1
+            yield NewSubmission(recipient=new[CHUNK])
+
+        store.replan(batch.batch_id, listed(), family="f")
+        assert [item.recipient for item in store.submissions(batch.batch_id, limit=5000)] == new[1:]
 
     def test_what_is_due_is_what_was_not_sent(self, store: Store) -> None:
         batch = planned(store, 3)

@@ -81,6 +81,7 @@ def ids(store: Store) -> list[str]:
     ("work", "index"),
     [
         (lambda store, batch: claim(store, batch, 5), "ix_mm7_submission_claimable"),
+        (lambda store, batch: store.settle(batch, settled(claim(store, batch, 5))), "ix_mm7_report_message_id"),
         (lambda store, batch: store.next_due(batch), "ix_mm7_submission_claimable"),
         (lambda store, batch: store.settle_abandoned(batch, is_alive=lambda _: False), "ix_mm7_submission_sending"),
         (lambda store, batch: store.add_reports([report("m-+6421100001", "Expired")]), "ix_mm7_submission_message_id"),
@@ -97,6 +98,7 @@ def ids(store: Store) -> list[str]:
     ],
     ids=[
         "claim",
+        "settle",
         "next_due",
         "abandoned",
         "add_reports",

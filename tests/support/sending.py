@@ -85,4 +85,4 @@ def states(result: SendResult) -> Counter[str]:
 
 def hold(peer: Exchange) -> None:
     """Answer nothing until the test ends."""
-    peer.server.released.wait(20)
+    peer.server.released.wait(2 * READ_TIMEOUT_S)

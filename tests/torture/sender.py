@@ -19,6 +19,8 @@ from tests.support.patience import SHORT
 from tests.support.sending import numbers, run
 from tests.torture import sabotage
 
+#: Seconds for an answer; a claim's lease is longer by more than three times that.
+READ_TIMEOUT_S = 5
 #: Seconds until a process that is not killed must have ended: longer than a lease, which it may wait for.
 ENDS_S = 120.0
 #: Seconds for which answers wait for their ledger: longer than a killed server takes to be back, where it comes back.
@@ -138,6 +140,7 @@ def _attempt(job: Job) -> dict[str, str | None]:
         per_request=job.per_request,
         on_unknown=OnUnknown.RESEND if job.resend else OnUnknown.HOLD,
         max_connections=job.connections,
+        read_timeout_s=READ_TIMEOUT_S,
     )
     return {"error": None, "text": None if result.halted_by is None else str(result.halted_by)}
 
