@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,11 @@ from airflow_provider_mm7.transport.judge import MM7Answer, read_answer
 from airflow_provider_mm7.transport.session import open_session
 from airflow_provider_mm7.transport.translate import handshake_refused, not_sent
 from airflow_provider_mm7.transport.wire import Answer, OneGo, Outgoing, read_whole
+
+#: Requests whose TransactionIDs are remembered: more than there are connections, by far.
+REMEMBERED = 4096
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,10 @@ class MMSCClient:
         self._direct: Direct | None = None
         #: HTTP status and Content-Type of the last answer that was read, and what the next ones may share with it.
         self._imprint: tuple[int, str | None, Imprint[MM7Answer] | None] = (0, None, None)
+        #: TransactionIDs of the last requests, each in the place of one that is older.
+        self._asked: list[str | None] = [None] * REMEMBERED
+        self._turn = count()
+        self._told = False
 
     def __enter__(self) -> Self:
         return self
@@ -57,15 +68,17 @@ class MMSCClient:
         """POST a message and read the MM7 answer, whatever HTTP status carries it (TS 23.140 clause 8.7.1.2).
 
         :param payload: made by :func:`airflow_provider_mm7.protocol.dump`.
-        :param transaction_id: of the message; an answer that carries another is not taken for its answer.
+        :param transaction_id: of the message; an answer with that of another request is not taken for its own.
         :return: the answer; its status may be an error.
         :raises NotSent: nothing was accepted; sending again is safe.
         :raises AccessDenied: HTTP 401 or 403.
         :raises NotAnMM7Server: an HTTP error that holds no MM7.
         :raises ConnectionConfigError: the URL or a header cannot be sent at all.
-        :raises AnswerMismatch: the answer is one to another request.
+        :raises AnswerMismatch: the answer is one to another request of this client's.
         :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
         """
+        if transaction_id:
+            self._asked[next(self._turn) % REMEMBERED] = transaction_id
         answer = self.post(payload)
         if transaction_id and (known := self._recognise(answer, transaction_id)):
             return known
@@ -76,12 +89,25 @@ class MMSCClient:
             answer.retry_after,
             doubtful=self.endpoint.doubtful_statuses,
         )
-        # Some MMSCs leave it out, or fold it over lines.
-        if transaction_id and envelope.transaction_id and _plain(envelope.transaction_id) != _plain(transaction_id):
-            raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
+        if transaction_id and envelope.transaction_id:
+            self._compare(_plain(envelope.transaction_id), _plain(transaction_id))
         if envelope.retry_after_s is None:
             self._imprint = answer.status, answer.content_type, Imprint.of(answer.body, envelope)
         return envelope
+
+    def _compare(self, answered: str, asked: str) -> None:
+        """Hold an answer's TransactionID against the request's.
+
+        Some MMSCs leave it out, fold it over lines, cut it off, or have one of their own. HTTP says what they answer,
+        unless it is mixed up, and then an answer has the TransactionID of another of our requests.
+        """
+        if answered == asked:
+            return
+        if any(one and _plain(one) == answered for one in self._asked):
+            raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
+        if not self._told:
+            self._told = True
+            log.warning("the MMSC's answers do not carry the TransactionIDs of the requests")
 
     def _recognise(self, answer: HttpAnswer, transaction_id: str) -> MM7Answer | None:
         status, content_type, imprint = self._imprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import os
 import pickle
 import socket
@@ -34,7 +35,9 @@ from airflow_provider_mm7.exceptions import (
     TlsFailed,
 )
 from airflow_provider_mm7.protocol import Fault, Payload, Status, SubmitRsp, dump
+from airflow_provider_mm7.sending.outcome import find_status
 from airflow_provider_mm7.transport import Endpoint, MMSCClient, parse_retry_after, wire
+from airflow_provider_mm7.transport.client import REMEMBERED
 from airflow_provider_mm7.transport.judge import MAX_RETRY_AFTER_S
 from airflow_provider_mm7.transport.pool import FreshAdapter
 from airflow_provider_mm7.transport.wire import MAX_ANSWER_BYTES
@@ -472,12 +475,35 @@ class TestTransactionId:
     @pytest.mark.parametrize("code", [1000, 2002, 4006])
     def test_that_of_another_request_says_nothing_about_ours(self, code: int) -> None:
         with (
-            scripted(answering("200 OK", accepted(code=code))) as server,
+            scripted(answering("200 OK", accepted(code=code), Connection="close")) as server,
             client(server.url) as mmsc,
-            pytest.raises(AnswerMismatch) as caught,
         ):
-            mmsc.exchange(SMALL, transaction_id="t2")
+            mmsc.exchange(SMALL, transaction_id="t1")
+            with pytest.raises(AnswerMismatch) as caught:
+                mmsc.exchange(SMALL, transaction_id="t2")
         assert isinstance(caught.value, OutcomeUnknown)
+
+    @pytest.mark.parametrize("code", [1000, 2002, 4006])
+    @pytest.mark.parametrize("sent", ["t1-and-what-was-cut-off", "something else"])
+    def test_one_that_nobody_asked_with_is_the_mmscs_own_way(
+        self, sent: str, code: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with (
+            scripted(answering("200 OK", accepted(code=code), Connection="close")) as server,
+            client(server.url) as mmsc,
+        ):
+            for _ in range(3):
+                said = find_status(mmsc.exchange(SMALL, transaction_id=sent).message)
+                assert said is not None
+                assert said.status_code == code
+        assert caplog.text.count("TransactionID") == 1
+
+    def test_long_ago_is_another_story(self) -> None:
+        """Requests of hours ago are not mixed up with this one, and need not be remembered."""
+        with scripted(answering("200 OK", accepted(), Connection="close")) as server, client(server.url) as mmsc:
+            mmsc.exchange(SMALL, transaction_id="t1")
+            mmsc._turn = itertools.count(REMEMBERED)
+            mmsc.exchange(SMALL, transaction_id="t2")
 
 
 @pytest.mark.parametrize("value", ["top\nsecret", "top\u2013secret"])
