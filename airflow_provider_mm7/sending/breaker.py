@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_mm7.exceptions import MM7Error, OutcomeUnknown
-from airflow_provider_mm7.sending.outcome import Outcome
+from airflow_provider_mm7.sending.outcome import Outcome, may_be_its_own
 from airflow_provider_mm7.sending.patience import Patience, asked_s
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,13 @@ class Circuit:
         self._doubt_limit = doubt_limit
         self._clock = clock
         self._lock = threading.Lock()
+        #: Why a message was set aside that is not sent in this run: the first such error.
+        self.set_aside: MM7Error | None = None
         self._probing = False
         self._probes = 0
         self._failures = 0
         self._doubts = 0
+        self._asides = 0
         self._failing_since = 0.0
         self._held_until = 0.0
 
@@ -85,10 +88,12 @@ class Circuit:
                 self._failed(failure, probe=probe)
             elif isinstance(failure, OutcomeUnknown):
                 self._doubted(failure, probe=probe)
+            elif may_be_its_own(failure):
+                self._aside(failure)
             return self.halted_by is not None
 
     def _answered(self) -> None:
-        self._doubts = 0
+        self._doubts = self._asides = 0
         if self.probe_at is None:
             self._failures = 0
         elif self._clock() >= self._held_until:
@@ -118,6 +123,12 @@ class Circuit:
             self._give_up(failure)
         elif probe:
             self._probe_failed(failure)
+
+    def _aside(self, failure: MM7Error) -> None:
+        self.set_aside = self.set_aside or failure
+        self._asides += 1
+        if self._asides >= self._doubt_limit:
+            self._give_up(failure)
 
     def _probe_failed(self, failure: MM7Error) -> None:
         self._probes += 1

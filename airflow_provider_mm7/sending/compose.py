@@ -196,7 +196,7 @@ class Composer:
         except RecipientError:
             raise
         except MediaAccessDenied:
-            # Wrong credentials are nobody's picture that is missing: the others fare no better.
+            # Wrong credentials, which are mended, or a picture that is missing where nobody may list: who can tell?
             raise
         except MediaChanged as exc:
             raise MediaUnavailable(str(exc), source=exc.source) from exc

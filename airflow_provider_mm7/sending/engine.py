@@ -74,7 +74,7 @@ class Engine:
     """Sends what a batch has to send. Made for one run; see :meth:`run`.
 
     :ivar compose: makes the payload for a group of submissions and a TransactionID.
-    :ivar group_size: recipients in one SubmitReq.
+    :ivar group_size: recipients in one SubmitReq; 1 once the MMSC has refused to take several.
     :ivar overrides: the connection's verdicts per status code.
     :ivar opt_out_scope: whose opt-outs are heeded; None: nobody's.
     :ivar pace: the connection's rate, shared by all who send over it; None: as fast as it goes.
@@ -125,7 +125,7 @@ class Engine:
         does not take now is tried again when it is due. Messages that another live process is sending under the same
         key are waited for, within their lease.
 
-        :return: the error for which it stopped early, or None.
+        :return: the error for which it stopped early, or for which it set a message aside; None where neither happened.
         :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
         """
         if self.opt_out_scope is not None:
@@ -141,7 +141,7 @@ class Engine:
             self._halt.wait_until(time.monotonic() + OTHERS_POLL_S)
             self._recover(batch_id)
             self._send(batch_id)
-        return self._circuit.halted_by
+        return self._circuit.halted_by or self._circuit.set_aside
 
     def _recover(self, batch_id: str) -> None:
         """Put in doubt what a dead process was sending."""
@@ -307,6 +307,8 @@ class Engine:
             self.store.release(untried, self._owner)
         for group, outcome in outcomes:
             if outcome.split:
+                # It takes no groups. Those that wait already are refused and split as well.
+                self.group_size = 1
                 for single in self.store.split(batch_id, group, transaction_id=_new_transaction_id):
                     workers.put([single])
         workers.drop(ended)

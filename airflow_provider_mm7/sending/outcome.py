@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_mm7.exceptions import (
     AnswerMismatch,
+    MediaAccessDenied,
     MediaUnavailable,
     MM7Error,
+    NotAnMM7Server,
     NotSent,
     OutcomeUnknown,
     RecipientError,
@@ -37,6 +39,8 @@ _DIGITS = re.compile(r"[0-9]+")
 _PASSING = (NotSent, MediaUnavailable)
 #: Errors after which the next message may fare better.
 _GOING_ON = (*_PASSING, OutcomeUnknown, RecipientError)
+#: HTTP statuses that may be about one message alone, as they are about what it holds (RFC 9110 clause 15.5).
+_OF_ITS_CONTENT = frozenset({400, 413, 415, 422})
 #: Text columns of the ledger hold what a person needs, not a peer's essay.
 MAX_STATUS_TEXT = 500
 #: Characters of a peer's text in an error.
@@ -113,7 +117,7 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
     """Settle a group for which composing or the exchange raised.
 
     What was surely not accepted may be sent again, later or once the connection is mended; the rest is unknown. A
-    recipient whose message cannot be made is refused by us.
+    recipient whose message cannot be made is refused by us. What may be of one message alone sets that one aside.
     """
     state = State.RETRY
     if isinstance(error, OutcomeUnknown):
@@ -125,8 +129,18 @@ def failed(group: Sequence[Submission], error: MM7Error) -> Outcome:
         failure=error,
         passing=isinstance(error, _PASSING),
         # A closed door, a message that cannot be composed, answers that are mixed up: the next one fares no better.
-        halts=isinstance(error, AnswerMismatch) or not isinstance(error, _GOING_ON),
+        halts=isinstance(error, AnswerMismatch) or not (isinstance(error, _GOING_ON) or may_be_its_own(error)),
     )
+
+
+def may_be_its_own(error: MM7Error | None) -> bool:
+    """Tell whether an error that does not pass may be of one message alone, so that others are still worth a try.
+
+    A store that lets nobody list what it holds says of a picture that is not there what it says of one that is secret.
+    """
+    if isinstance(error, NotAnMM7Server):
+        return error.http_status in _OF_ITS_CONTENT
+    return isinstance(error, MediaAccessDenied)
 
 
 def quote(text: str | None) -> str | None:

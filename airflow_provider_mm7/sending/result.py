@@ -52,7 +52,7 @@ class SendResult:
 
     :ivar messages: its submissions, up to :data:`MAX_LISTED_MESSAGES`.
     :ivar problems: those that are not accepted, up to as many.
-    :ivar halted_by: the error for which sending stopped before the end, if one did.
+    :ivar halted_by: the error for which sending stopped before the end, or for which some were set aside, if one did.
     :ivar missing: recipients that another task took out of the batch before they were sent.
     """
 

@@ -15,7 +15,7 @@ from airflow_provider_mm7.store.base import CHUNK, Base, chunks
 from airflow_provider_mm7.store.batches import as_submission
 from airflow_provider_mm7.store.counts import Counts
 from airflow_provider_mm7.store.moves import count_move, record, take
-from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NOT_BY_ITSELF, SENDING, owner, submission
+from airflow_provider_mm7.store.tables import CLAIMABLE, DUE_NOW, NEXT_RUN, NOT_BY_ITSELF, SENDING, owner, submission
 from airflow_provider_mm7.store.text import clean
 from airflow_provider_mm7.store.types import Owner, Settlement, State, Submission
 
@@ -216,14 +216,14 @@ class Claims(Base):
         return self._db.write(give_up)
 
     def requeue_retries(self, batch_id: str) -> int:
-        """Let every `retry` row be claimed now.
+        """Let every `retry` row be claimed now, after what is planned.
 
         :return: such rows.
         """
         statement = (
             sa.update(submission)
-            .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before > DUE_NOW)
-            .values(not_before=DUE_NOW)
+            .where(submission.c.batch_id == batch_id, CLAIMABLE, submission.c.not_before > NEXT_RUN)
+            .values(not_before=NEXT_RUN)
         )
         return self._db.write(lambda connection: connection.execute(statement).rowcount)
 

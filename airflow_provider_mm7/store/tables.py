@@ -15,6 +15,9 @@ VERSION_TABLE: Final = "mm7_alembic_version"
 #: ``not_before`` of what may be claimed at once. Never NULL, so that a claim is one range of one index.
 DUE_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: ``not_before`` of a retry that another run asks for: what was not tried yet goes before it, and is not held up by it.
+NEXT_RUN: Final = datetime(1970, 1, 2, tzinfo=UTC)
+
 #: ``not_before`` of a retry that waits for somebody to ask for it.
 NOT_BY_ITSELF: Final = datetime(9999, 1, 1, tzinfo=UTC)
 

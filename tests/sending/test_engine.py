@@ -194,6 +194,17 @@ class TestGroups:
         assert len(set(transactions)) == 5
         assert {item.transaction_id for item in result.messages} == set(transactions[1:])
 
+    def test_3003_is_learnt_from(self, store: Store) -> None:
+        """Who takes no groups is not asked again: at most what was claimed by then is refused."""
+
+        def singles_only(received: Received) -> Answer:
+            return accept(received) if len(received.recipients) == 1 else status(3003)(received)
+
+        with mmsc(singles_only) as centre:
+            result = run(store, centre.url, numbers(200), per_request=4, max_connections=1)
+        assert states(result) == {"accepted": 200}
+        assert sum(len(item.recipients) == 4 for item in centre.received) <= claim_bound(1)
+
     def test_partial_success_refuses_those_named_and_never_resends_the_others(self, store: Store) -> None:
         bad = numbers(3)[1]
         with mmsc(status(1100, "Partial success", details=f"Number: {bad.lstrip('+')}")) as centre:
@@ -305,6 +316,51 @@ class TestHalting:
 
         with mmsc(canned) as centre:
             assert states(run(store, centre.url, numbers(30), max_connections=2)) == {"accepted": 30}
+
+
+class TestSettingAside:
+    """What may be one message's own fault does not keep the others from leaving, in this run or the next."""
+
+    TOO_LARGE: Answer = ("413 Content Too Large", b"<html/>", {})
+
+    def test_the_others_are_sent_and_the_error_is_told(self, store: Store) -> None:
+        to = numbers(100)
+        large = {to[0], to[50]}
+
+        def answer(received: Received) -> Answer:
+            return self.TOO_LARGE if large & {*received.recipients} else accept(received)
+
+        with mmsc(answer) as centre:
+            result = run(store, centre.url, to, max_connections=1)
+            assert len(centre.received) == 100
+        assert states(result) == {"accepted": 98, "retry": 2}
+        assert isinstance(result.halted_by, NotAnMM7Server)
+        failure = find_failure(result, fail_on=FailOn.ANY, on_unknown=OnUnknown.HOLD)
+        assert failure is not None
+        assert not failure.retryable
+        assert "2 of 100 not sent: HTTP 413" in failure.text
+
+    def test_many_one_after_another_stop_it(self, store: Store) -> None:
+        with mmsc(lambda _: self.TOO_LARGE) as centre:
+            result = run(store, centre.url, numbers(100), max_connections=1)
+            assert len(centre.received) == claim_bound(1)
+        assert result.summary.planned == 100
+        with mmsc() as centre:
+            assert states(run(store, centre.url, numbers(100))) == {"accepted": 100}
+
+    def test_they_do_not_go_first_in_the_next_run(self, store: Store) -> None:
+        to = numbers(100)
+        large = {*to[:40]}
+
+        def answer(received: Received) -> Answer:
+            return self.TOO_LARGE if large & {*received.recipients} else accept(received)
+
+        with mmsc(answer) as centre:
+            assert run(store, centre.url, to, max_connections=1).summary.accepted == 0
+            runs = 0
+            while run(store, centre.url, to, max_connections=1).summary.accepted < 60:
+                runs += 1
+                assert runs < 4
 
 
 class Terminated(BaseException):

@@ -461,6 +461,10 @@ def test_a_large_message_may_take_longer_than_the_connect_timeout_as_long_as_it_
         assert mmsc.exchange(whole).transaction_id == "t1"
 
 
+def always(code: int) -> Callable[[Exchange], None]:
+    return answering("200 OK", accepted(code=code), Connection="close")
+
+
 class TestTransactionId:
     @pytest.mark.parametrize("sent", ["t1", "T1", "\n  t 1 "])
     def test_ours_however_it_is_spelled(self, sent: str) -> None:
@@ -475,7 +479,7 @@ class TestTransactionId:
     @pytest.mark.parametrize("code", [1000, 2002, 4006])
     def test_that_of_another_request_says_nothing_about_ours(self, code: int) -> None:
         with (
-            scripted(answering("200 OK", accepted(code=code), Connection="close")) as server,
+            scripted(always(code)) as server,
             client(server.url) as mmsc,
         ):
             mmsc.exchange(SMALL, transaction_id="t1")
@@ -489,7 +493,7 @@ class TestTransactionId:
         self, sent: str, code: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         with (
-            scripted(answering("200 OK", accepted(code=code), Connection="close")) as server,
+            scripted(always(code)) as server,
             client(server.url) as mmsc,
         ):
             for _ in range(3):
@@ -500,7 +504,7 @@ class TestTransactionId:
 
     def test_long_ago_is_another_story(self) -> None:
         """Requests of hours ago are not mixed up with this one, and need not be remembered."""
-        with scripted(answering("200 OK", accepted(), Connection="close")) as server, client(server.url) as mmsc:
+        with scripted(always(1000)) as server, client(server.url) as mmsc:
             mmsc.exchange(SMALL, transaction_id="t1")
             mmsc._turn = itertools.count(REMEMBERED)
             mmsc.exchange(SMALL, transaction_id="t2")
