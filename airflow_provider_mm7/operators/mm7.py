@@ -29,7 +29,8 @@ class SendMMSOperator(SendingOperator):
     cleared, sends only what was not sent before under the same ``idempotency_key``.
 
     :param to: one number, several, or the output of another task. E.164: ``+64211234567`` or ``64211234567``.
-    :param cc: like ``to``, shown to the recipients as copied.
+    :param cc: like ``to``, shown to the recipients as copied, as far as one request holds both
+        (``recipients_per_request`` of the connection).
     :param bcc: like ``to``, not shown.
     :param subject: subject line; handsets show about 40 characters.
     :param text: one text part, or several.

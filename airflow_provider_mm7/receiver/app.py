@@ -153,8 +153,9 @@ class Receiver:
         refusal = await self._admit(conn_id, request)
         if refusal is not None:
             return refusal
-        if self._busy >= self.config.max_concurrent:
-            log.warning("callback conn_id=%s http_status=503: %d are being worked on", conn_id, self._busy)
+        held = self._busy + self._keeping
+        if held >= self.config.max_concurrent:
+            log.warning("callback conn_id=%s http_status=503: %d are being worked on", conn_id, held)
             return answers.unavailable(self.config.retry_after_s)
         self._busy += 1
         try:
@@ -246,7 +247,7 @@ class Receiver:
                     await self._set_aside(runtime, conn_id, content_type, body, "refused by the store")
                 raise
         elif isinstance(message, DeliverReq):
-            if self._keeping >= self.config.max_concurrent:
+            if self._keeping >= max(self.config.max_concurrent // 2, 1):
                 log.warning(
                     "callback conn_id=%s http_status=503: the media of %d are being kept", conn_id, self._keeping
                 )
@@ -280,7 +281,7 @@ class Receiver:
         return [next(new_reports if isinstance(item, NewReport) else new_messages) for item in group]
 
     async def _keep(self, runtime: _Runtime, conn_id: str, message: DeliverReq, envelope: Envelope) -> NewInbound:
-        """Store media, in a thread. Counted apart meanwhile: a place that does not answer holds up no reports."""
+        """Store media, in a thread. Counted apart meanwhile: a place that does not answer holds up few reports."""
         self._busy, self._keeping = self._busy - 1, self._keeping + 1
         try:
             return await _in(runtime.media, self._keep_media, conn_id, message, envelope)

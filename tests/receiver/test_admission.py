@@ -241,7 +241,8 @@ async def test_more_than_may_be_worked_on_are_asked_to_come_again(rig: Rig) -> N
 
 
 async def test_media_that_hang_hold_up_no_report(rig: Rig) -> None:
-    rig.config = ReceiverConfig(max_concurrent=3)
+    """They take half of the places at most, and count among all."""
+    rig.config = ReceiverConfig(max_concurrent=6)
     rig.sink.go.clear()
     app = rig.app()
     async with rig.client(app=app) as client:
@@ -254,7 +255,17 @@ async def test_media_that_hang_hold_up_no_report(rig: Rig) -> None:
         while app.state.receiver._keeping < 3:
             await asyncio.sleep(0.001)
         assert await deliver(4) == 503
+        slow = [Exchange(app, callbacks.headers()) for _ in range(2)]
+        while not all(exchange.reads for exchange in slow):
+            await asyncio.sleep(0.001)
         assert (await client.post(URL, content=callbacks.report())).status_code == 200
+        slow.append(Exchange(app, callbacks.headers()))
+        while not slow[-1].reads:
+            await asyncio.sleep(0.001)
+        assert (await client.post(URL, content=callbacks.report("m-2"))).status_code == 503
+        for exchange in slow:
+            exchange.feed(callbacks.report())
+            await exchange.task
         rig.sink.go.set()
         assert await asyncio.gather(*hanging) == [200, 200, 200]
         assert await deliver(4) == 200
