@@ -1,6 +1,6 @@
 """Every fault an MMSC is known for, and the state each ends in: in the ledger, in XCom, and for the task.
 
-The table is documented in docs/sending.rst.
+What the sandbox can show of it is a table in docs/sending.rst (test_special_recipients.py).
 """
 
 from __future__ import annotations
