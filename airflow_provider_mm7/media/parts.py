@@ -38,7 +38,7 @@ def build_parts(
     parts = [text_part(words, number, names) for number, words in enumerate(filter(str.strip, texts))]
     parts += [media_part(found, names, spelling) for found in objects]
     if max_bytes is not None:
-        check_size(predicted_size(parts), max_bytes, objects)
+        check_size(predicted_size(parts), max_bytes, ((found.uri, len(found.body)) for found in objects))
     return tuple(parts)
 
 
