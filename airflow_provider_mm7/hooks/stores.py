@@ -35,6 +35,8 @@ _VERSION_KEYS = (
     "last_modified",
     "LastModified",
     "updated",
+    # An object is made anew by each write; fsspec's own memory store tells nothing else.
+    "created",
 )
 #: What botocore raises when the network, and not the request, is the matter.
 _TRANSIENT = (BotoConnectionError, HTTPClientError, IncompleteReadError)

@@ -1,7 +1,8 @@
 """What an object is, read from its bytes.
 
 The library ``filetype`` knows most binary types; the tables here cover what it gets wrong or does not know for the
-types MMS carries (docs/decisions/media-type-detection.rst has the comparison). A name only breaks ties.
+types MMS carries (docs/decisions/media-type-detection.rst has the comparison). A name only breaks ties, and makes do
+with a shorter signature of the type that it says.
 """
 
 from __future__ import annotations
@@ -73,13 +74,27 @@ _PROLOGUE = re.compile(rb"(\s+|<\?xml.*?\?>|<!--.*?-->|<!doctype[^>\[]*>)*", re.
 #: C0 controls that no text holds (tab, LF, VT, FF, CR and ESC may).
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 
+#: Each of its properties may be in a charset of its own; later versions are in UTF-8.
+_OLD_VCARD = re.compile(rb"\s*BEGIN:VCARD[ \t]*\r?\n(?:.*\n)*?VERSION:2\.1\s", re.IGNORECASE)
+
+#: Nothing but the header, with the offset that every writer gives (TIFF 6.0 section 2).
+_TIFF_HEADERS = frozenset({b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"})
+
+#: Bytes of a box that may end beyond what is there: the length of a larger one could be four letters of a text.
+_LARGEST_CUT_BOX = 0xFFFFFF
+
 #: Sizes of the headers that follow the file header of a bitmap, from OS/2 to BITMAPV5HEADER.
 _DIB_HEADER_BYTES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 #: Brands of ISO 14496-12 and its relatives (mp4ra.org), as they stand in the ftyp box.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis"})
+#: A picture and a sequence of pictures in whatever codec (ISO 23008-12), and the codecs that HEIC is not.
+_HEIF_BRANDS = frozenset({b"mif1", b"msf1"})
+_OTHER_HEIF_BRANDS = frozenset({b"avif", b"avis", b"avci", b"avcs", b"jpeg", b"jpgs", b"j2ki", b"j2is", b"vvic"})
 _MP4_BRANDS = frozenset({b"isom", b"mp41", b"mp42", b"avc1", b"MSNV", b"M4V ", b"M4VH", b"M4VP", b"dash", b"mp71"})
 _AUDIO_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P "})
+#: The releases and profiles of TS 26.244 (3gp5, 3ge6...); 3g2 is another format.
+_3GP_BRAND = re.compile(rb"3g[pegrs]")
 #: Boxes that a QuickTime file older than the ftyp box begins with.
 _QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -88,7 +103,7 @@ def detect_type(body: bytes, *, name: str = "", declared: str | None = None, sou
     """Tell the registered media type of an object.
 
     :param body: its bytes.
-    :param name: its file name; decides only where the bytes leave two readings.
+    :param name: its file name; decides only where the bytes leave two readings, or are too few to tell.
     :param declared: type the store keeps; decides likewise, after the name.
     :param source: the object's name for an error; the file name when empty.
     :return: one of :data:`SUPPORTED_TYPES`.
@@ -141,16 +156,20 @@ def _binary_type(head: bytes, body: bytes, hint: str) -> str | None:
 def _own_signature(head: bytes, body: bytes, hint: str) -> str | None:
     if head[4:8] == b"ftyp":
         return _brand_type(head, hint)
-    if head[4:8] in _QUICKTIME_BOXES and int.from_bytes(head[:4]) in (0, 1, *range(8, len(body) + 1)):
+    if head[4:8] in _QUICKTIME_BOXES and _is_box(head, body, hint):
         return "video/quicktime"
-    if head.startswith(b"#!AMR-WB\n"):  # RFC 4867 section 5.1
+    if head.startswith(b"#!AMR\n"):  # RFC 4867 section 5.1
+        return "audio/amr"
+    if head.startswith(b"#!AMR-WB\n"):
         return "audio/amr-wb"
-    if head.startswith(b".snd") and len(head) >= 24:
+    if head.startswith(b".snd") and (len(head) >= 24 or hint in SUPPORTED_TYPES["audio/basic"]):
         return "audio/basic"
-    if head.startswith(b"ID3") or _is_mpeg_audio(body):
+    if head.startswith(b"ID3") or _is_mpeg_audio(body, hint):
         return "audio/mpeg"
-    if head.startswith(b"BM") and _is_bitmap(head):
+    if head.startswith(b"BM") and _is_bitmap(head, hint):
         return "image/bmp"
+    if head in _TIFF_HEADERS:
+        return "image/tiff"
     return None
 
 
@@ -159,27 +178,45 @@ def _brand_type(head: bytes, hint: str) -> str | None:
     end = min(int.from_bytes(head[:4]), len(head))
     major = head[8:12]
     brands = {major, *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    if major in _HEIC_BRANDS or (major == b"mif1" and brands & _HEIC_BRANDS):
+    if major in _HEIC_BRANDS or (major in _HEIF_BRANDS and _is_heic(brands, hint)):
         return "image/heic"
     if major in _AUDIO_BRANDS:
         return "audio/mp4"
     if major == b"qt  ":
         return "video/quicktime"
-    has_3gp = any(brand.startswith(b"3gp") for brand in brands)
-    if major.startswith(b"3gp") or (has_3gp and hint in SUPPORTED_TYPES["video/3gpp"]):
+    has_3gp = any(map(_3GP_BRAND.match, brands))
+    if _3GP_BRAND.match(major) or (has_3gp and hint in SUPPORTED_TYPES["video/3gpp"]):
         return "video/3gpp"
     if major in _MP4_BRANDS or re.fullmatch(rb"iso[2-9a-c]", major):
         return "audio/mp4" if hint in SUPPORTED_TYPES["audio/mp4"] else "video/mp4"
     return f"an ISO media file of brand {major.decode('ascii', 'replace').strip()!r}"
 
 
-def _is_mpeg_audio(body: bytes) -> bool:
-    """Whether two frame headers of MPEG audio follow each other (ISO 11172-3 section 2.4.1.3).
+def _is_heic(brands: set[bytes], hint: str) -> bool:
+    """Whether a HEIF file is HEIC: a brand says so, or its name does and no brand says otherwise."""
+    return bool(brands & _HEIC_BRANDS) or (hint in SUPPORTED_TYPES["image/heic"] and not brands & _OTHER_HEIF_BRANDS)
 
-    One header is eleven set bits, which chance brings about: the second must stand where the first one's length says.
+
+def _is_box(head: bytes, body: bytes, hint: str) -> bool:
+    """Whether the first box has a length that fits; under a name of QuickTime it may end beyond what is there."""
+    size = int.from_bytes(head[:4])
+    if size in (0, 1):
+        return True
+    return 8 <= size <= (_LARGEST_CUT_BOX if hint in SUPPORTED_TYPES["video/quicktime"] else len(body))
+
+
+def _is_mpeg_audio(body: bytes, hint: str) -> bool:
+    """Whether frames of MPEG audio begin here (ISO 11172-3 section 2.4.1.3).
+
+    One header is eleven set bits, which chance brings about. Unless the name says MP3, a second one must stand where
+    the first one's length says.
     """
     length = _frame_bytes(body[:4])
-    return length is not None and (len(body) == length or _frame_bytes(body[length : length + 4]) is not None)
+    if length is None:
+        return False
+    if hint in SUPPORTED_TYPES["audio/mpeg"]:
+        return True
+    return len(body) == length or bool(_frame_bytes(body[length : length + 4]))
 
 
 #: Bit rates of layer III in kbit/s, for MPEG-1 and for MPEG-2 and 2.5.
@@ -192,27 +229,41 @@ _SAMPLE_RATES = ((11025, 12000, 8000), None, (22050, 24000, 16000), (44100, 4800
 
 
 def _frame_bytes(header: bytes) -> int | None:
+    """Length of the frame with this header; 0 in the free format, which does not tell; None when it is no header."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0 or header[1] & 0x06 != 0x02:
         return None
     version, bit_rate, sample_rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
     rates = _SAMPLE_RATES[version]
-    if rates is None or sample_rate == 3 or bit_rate in (0, 15):
+    if rates is None or sample_rate == 3 or bit_rate == 15:
         return None
+    if bit_rate == 0:
+        return 0
     first = version == 3
     kbits = _BIT_RATES[0 if first else 1][bit_rate - 1]
     return (144 if first else 72) * kbits * 1000 // rates[sample_rate] + (header[2] >> 1 & 1)
 
 
-def _is_bitmap(head: bytes) -> bool:
-    """Whether a DIB header of a known size follows ``BM``, two letters that any text may begin with."""
-    return head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in _DIB_HEADER_BYTES
+def _is_bitmap(head: bytes, hint: str) -> bool:
+    """Whether a DIB header of a known size follows ``BM``, two letters that any text may begin with.
+
+    Under a bitmap's name the zeros of the file header do.
+    """
+    dib = int.from_bytes(head[14:18], "little")
+    return head[6:10] == bytes(4) and (dib in _DIB_HEADER_BYTES or hint in SUPPORTED_TYPES["image/bmp"])
 
 
-def _text_type(body: bytes) -> str | None:
-    """Type of text by how it begins; None when it is no UTF-8 text."""
+def is_utf8(body: bytes) -> bool:
+    """Whether bytes decode as UTF-8."""
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text_type(body: bytes) -> str | None:
+    """Type of text by how it begins; None when it is no text, or in another charset than UTF-8 and no vCard 2.1."""
+    if not is_utf8(body) and not _OLD_VCARD.match(body):
         return None
     if not body or _CONTROLS.intersection(body):
         return None

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from airflow_provider_mm7.exceptions import InputError, SmilError
-from airflow_provider_mm7.media.detect import SUPPORTED_TYPES, detect_type, media_type_on_wire
+from airflow_provider_mm7.media.detect import SUPPORTED_TYPES, detect_type, is_utf8, media_type_on_wire
 from airflow_provider_mm7.media.size import check_size, predicted_size
 from airflow_provider_mm7.media.source import MediaObject
 from airflow_provider_mm7.protocol.parts import Part
@@ -38,7 +38,7 @@ def build_parts(
     parts = [text_part(words, number, names) for number, words in enumerate(filter(str.strip, texts))]
     parts += [media_part(found, names, spelling) for found in objects]
     if max_bytes is not None:
-        check_size(predicted_size(parts), max_bytes, objects)
+        check_size(predicted_size(parts), max_bytes, ((found.uri, len(found.body)) for found in objects))
     return tuple(parts)
 
 
@@ -109,7 +109,8 @@ def media_part(found: MediaObject, names: UniqueNames, spelling: str) -> Part:
     if registered == "application/smil":
         raise SmilError(found.uri, "is a SMIL document, not a medium", "Give it as the parameter smil")
     content_type = media_type_on_wire(registered, spelling)
-    if registered.startswith("text/"):
+    # A vCard 2.1 in another charset names it in its properties.
+    if registered.startswith("text/") and is_utf8(found.body):
         content_type += f"; charset={charset_of(found.body)}"
     name = names.claim(found.name, extension=SUPPORTED_TYPES[registered][0])
     return Part(content_type=content_type, body=found.body, content_id=name, content_location=name, name=name)

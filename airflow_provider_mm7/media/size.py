@@ -34,23 +34,23 @@ def largest_raw_size(encoded_bytes: int) -> int:
     return lines * _RAW_LINE + max(rest - 2, 0) // 4 * 3
 
 
-def check_size(encoded_bytes: int, limit: int, objects: Iterable[MediaObject | Part] = ()) -> None:
+def check_size(encoded_bytes: int, limit: int, objects: Iterable[tuple[str, int]] = ()) -> None:
     """Refuse a message that is too large, naming the object that makes it so.
 
     :param encoded_bytes: bytes of the whole message after encoding.
     :param limit: bytes the carrier takes (``max_message_bytes`` of the connection).
-    :param objects: the media or parts in it.
+    :param objects: the media in it, each by its name and its bytes before encoding.
     :raises MediaTooLarge: encoded_bytes is over the limit.
     """
     if encoded_bytes <= limit:
         return
-    largest = max(objects, key=lambda found: len(found.body), default=None)
-    if largest is None:
+    name, size = max(objects, key=lambda found: found[1], default=("", 0))
+    if not name:
         raise _too_large("message", f"has {encoded_bytes} bytes after encoding", encoded_bytes, limit)
     raise _too_large(
-        _name(largest),
-        f"with {len(largest.body)} bytes is the largest object of a message of {encoded_bytes} bytes after encoding",
-        len(largest.body),
+        name,
+        f"with {size} bytes is the largest object of a message of {encoded_bytes} bytes after encoding",
+        size,
         limit,
     )
 
@@ -92,12 +92,6 @@ def fetch_media(source: MediaSource, uris: Sequence[str], *, max_bytes: int, use
         fetched.append(found)
         left -= encoded_size(len(found.body))
     return tuple(fetched)
-
-
-def _name(found: MediaObject | Part) -> str:
-    if isinstance(found, MediaObject):
-        return found.uri
-    return found.name or found.content_location or found.content_id or "part"
 
 
 def _refused(error: MediaTooLarge, before: Sequence[MediaObject], max_bytes: int) -> MediaTooLarge:

@@ -136,6 +136,8 @@ class LocalFiles:
                     raise MediaError(uri, "is not a regular file", "Name a file")
                 refuse_size(uri, facts.st_size, limit)
                 body = read_exactly(stream, uri, facts.st_size)
+                if file_version(os.fstat(stream.fileno())) != file_version(facts):
+                    raise changed(uri, "its version is another one now")
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise not_found(uri, "no such file on this worker") from exc
         except PermissionError as exc:

@@ -65,10 +65,12 @@ class EncodedObject:
     """A medium ready for any message that shows it.
 
     :ivar part: without its body.
+    :ivar raw_bytes: bytes of the object before encoding.
     :ivar encoded: under the name that it has where no other part claims that.
     """
 
     part: Part
+    raw_bytes: int
     encoded: EncodedPart
 
     @property
@@ -208,15 +210,18 @@ class Composer:
         names = UniqueNames()
         parts = [text_part(text, number, names) for number, text in enumerate(filter(str.strip, content.text))]
         encoded: list[Part | EncodedPart] = [*parts]
+        objects: list[tuple[str, int]] = []
         for uri in content.media:
-            part, done = self._object(uri).named(names)
+            found = self._object(uri)
+            objects.append((uri, found.raw_bytes))
+            part, done = found.named(names)
             parts.append(part)
             encoded.append(done)
         smil = self._smil(parts)
         made = encode_content(encoded, content_id=self._content_id, boundary=self._boundary, smil=smil)
         message = Message(subject=content.subject, content=made, own_bytes=sum(len(part.body) for part in parts))
         longest = [_LONGEST] * self.profile.recipients_per_request
-        check_size(len(self._payload(message, longest, str(uuid.uuid4()))), self.profile.max_message_bytes)
+        check_size(len(self._payload(message, longest, str(uuid.uuid4()))), self.profile.max_message_bytes, objects)
         return message
 
     def _payload(self, message: Message, recipients: Sequence[Recipient], transaction_id: str) -> Payload:
@@ -262,7 +267,7 @@ class Composer:
         except MediaError as exc:
             return exc.with_traceback(None)
         self.read(part, uri)
-        return EncodedObject(part=replace(part, body=b""), encoded=encode_part(part))
+        return EncodedObject(part=replace(part, body=b""), raw_bytes=len(part.body), encoded=encode_part(part))
 
 
 def _object_size(found: EncodedObject | MediaError) -> int:

@@ -113,7 +113,7 @@ def prepare(draft: Draft, profile: Profile, source: MediaSource, *, now: datetim
     # One payload now finds what the schema refuses, and the size on the wire, before the ledger knows of the batch.
     longest = sorted(recipients, key=lambda item: len(item.number), reverse=True)[: profile.recipients_per_request]
     largest = prepared.payload(longest, transaction_id=str(uuid.uuid4()))
-    check_size(len(largest), profile.max_message_bytes, objects)
+    check_size(len(largest), profile.max_message_bytes, ((found.uri, len(found.body)) for found in objects))
     return prepared
 
 

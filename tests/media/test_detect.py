@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_mm7.exceptions import MediaTypeUnknown
 from airflow_provider_mm7.media import SUPPORTED_TYPES, detect_type, media_type_on_wire, registered_type
-from tests.media.samples import REFUSED, SUPPORTED, iso_media
+from tests.media.samples import REFUSED, SUPPORTED, TAKEN_BY_NAME, iso_media
 
 #: Types that need their name, since the bytes have two readings.
 TIED_BY_NAME = {"3gp-isom"}
@@ -55,6 +55,19 @@ def test_a_wrong_name_or_declaration_does_not_outvote_the_bytes() -> None:
 def test_name_then_declaration_break_a_tie(name: str, declared: str | None, expected: str) -> None:
     body = iso_media(b"isom", b"isom", b"3gp4")
     assert detect_type(body, name=name, declared=declared) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "expected"), [row[1:] for row in TAKEN_BY_NAME], ids=[row[0] for row in TAKEN_BY_NAME]
+)
+def test_a_name_or_else_a_declaration_makes_do_with_less(name: str, body: bytes, expected: str) -> None:
+    assert detect_type(body, name=name) == expected
+    assert detect_type(body, name="a", declared=expected) == expected
+    for other in ("a.jpg", "a.txt", "a"):
+        with pytest.raises(MediaTypeUnknown):
+            detect_type(body, name=other)
+    with pytest.raises(MediaTypeUnknown):
+        detect_type(body, name="a.jpg", declared=expected)
 
 
 def test_empty_object_is_refused() -> None:

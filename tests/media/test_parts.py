@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_mm7.exceptions import InputError, MediaTypeUnknown, SmilError
 from airflow_provider_mm7.media import MediaObject, build_parts
 from airflow_provider_mm7.protocol import encode_content
-from tests.media.samples import ICALENDAR, MIDI, SMIL, VCARD, image, iso_media, mp3_frames
+from tests.media.samples import ICALENDAR, MIDI, SMIL, VCARD, VCARD_LATIN_1, image, iso_media, mp3_frames
 
 GIF = image("GIF")
 
@@ -47,6 +47,11 @@ def test_text_objects_carry_a_charset_and_their_bytes() -> None:
         "text/vcard; charset=us-ascii",
     ]
     assert [part.body for part in parts] == [found.body for found in objects]
+
+
+def test_a_vcard_that_names_its_charset_itself_carries_none() -> None:
+    (part,) = build_parts(None, [an_object("c.vcf", VCARD_LATIN_1)])
+    assert (part.content_type, part.body) == ("text/vcard", VCARD_LATIN_1)
 
 
 def test_vendor_spelling_reaches_the_parts() -> None:

@@ -80,7 +80,7 @@ def test_earlier_objects_and_text_take_room() -> None:
 
 
 def test_too_large_message_names_its_largest_object() -> None:
-    objects = [MediaObject(uri=f"s3://news/{size}.gif", body=bytes(size), name="x.gif") for size in (10, 30, 20)]
+    objects = [(f"s3://news/{size}.gif", size) for size in (10, 30, 20)]
     check_size(100, 100, objects)
     with pytest.raises(
         MediaTooLarge, match=r"s3://news/30\.gif: with 30 bytes.* 101 bytes.* limit .* 100 bytes"
@@ -97,6 +97,3 @@ def test_parts_over_the_limit_are_refused_when_they_are_built() -> None:
     build_parts(None, [found], max_bytes=limit)
     with pytest.raises(MediaTooLarge, match=r"s3://news/a\.gif"):
         build_parts(None, [found], max_bytes=limit - 1)
-    parts = build_parts(None, [found])
-    with pytest.raises(MediaTooLarge, match=r"a\.gif: with"):
-        check_size(limit, limit - 1, parts)

@@ -4,11 +4,13 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from airflow_provider_mm7.exceptions import MediaAccessDenied, MediaChanged, MediaError, MediaNotFound, MediaTooLarge
 from airflow_provider_mm7.media import CachedSource, LocalFiles, MediaObject, SourceByScheme
+from airflow_provider_mm7.media import source as source_module
 from airflow_provider_mm7.media.source import name_of, read_exactly, refuse_size
 
 BODY = bytes(range(256)) * 5
@@ -85,6 +87,40 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 def test_local_permission(closed: Path) -> None:
     with pytest.raises(MediaAccessDenied, match="the worker may not read"):
         LocalFiles().fetch(str(closed), limit=10_000)
+
+
+@pytest.mark.parametrize("later_ns", [1, -1])
+def test_a_file_written_over_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later_ns: int) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(BODY)
+    before = path.stat()
+
+    def read(stream: BinaryIO, uri: str, size: int) -> bytes:
+        body = read_exactly(stream, uri, size)
+        with path.open("r+b") as there:
+            there.write(bytes(size))
+        # Two writes may fall into one tick of the file system's clock.
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + later_ns))
+        return body
+
+    monkeypatch.setattr(source_module, "read_exactly", read)
+    with pytest.raises(MediaChanged, match="changed while it was read: its version") as caught:
+        LocalFiles().fetch(str(path), limit=len(BODY))
+    assert caught.value.source == str(path)
+    assert path.stat().st_size == before.st_size
+
+
+def test_a_file_replaced_while_it_is_read_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(BODY)
+    (tmp_path / "b.gif").write_bytes(bytes(len(BODY)))
+
+    def read(stream: BinaryIO, uri: str, size: int) -> bytes:
+        (tmp_path / "b.gif").replace(path)
+        return read_exactly(stream, uri, size)
+
+    monkeypatch.setattr(source_module, "read_exactly", read)
+    assert LocalFiles().fetch(str(path), limit=len(BODY)).body == BODY
 
 
 @pytest.mark.parametrize("sent", [0, 9, 11, 1_000_000])

@@ -136,9 +136,14 @@ class TestFaults:
         contents = [RowContent(media=media) for media in (("x.gif",), ("x.gif", "y.gif"), ("y.gif",))]
         one = composer(contents, shelf, profile=Profile(max_message_bytes=10_500))
         made(one, 0)
-        with pytest.raises(RecipientError, match="limit"):
+        problem = (
+            rf"x\.gif: with {len(GIF) + 6_000} bytes is the largest object of a message of \d+ bytes.* 10500 bytes"
+        )
+        with pytest.raises(RecipientError, match=problem):
             one.compose([submission(1)], "t")
         made(one, 2)
+        with pytest.raises(InputError, match=problem):
+            composer(contents[1:2], shelf, profile=one.profile).check((), contents[1:2])
 
     @pytest.mark.parametrize(
         ("error", "raised"),
