@@ -16,12 +16,13 @@ REPORTS := build/reports
 # Nothing here may read or write the Airflow of whoever runs it.
 export AIRFLOW_HOME := $(CURDIR)/build/airflow
 
-.PHONY: help venv demo browser test test-celery test-all bench torture screenshots lint format docs clean
+.PHONY: help venv demo browser wheel test test-celery test-all bench torture screenshots lint format docs clean
 
 help:
 	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
 	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
 	@echo "make test-celery  two Celery workers over Redis and PostgreSQL: their common rate, and one of them killed"
+	@echo "make wheel     the wheel holds every file of the package, and Airflow sees what is in it"
 	@echo "make screenshots  pictures of the pages for the documentation, by Chromium"
 	@echo "make test-all  the suite on every supported Airflow"
 	@echo "make bench     how fast it is, against other ways to send; about 18 minutes (SUITE=name,... or all; ROUNDS=5)"
@@ -59,6 +60,12 @@ test: $(INSTALLED) browser
 		--junitxml=$(REPORTS)/suite.xml
 	$(BIN)/python -m pytest -m 'e2e and not celery' --cov --cov-append --cov-report=term:skip-covered --junitxml=$(REPORTS)/e2e.xml
 	$(BIN)/python -m coverage report --include='airflow_provider_mm7/protocol/*' --fail-under=100 --skip-covered
+
+# Nothing is fetched but what builds the package, as for .venv.
+wheel: export PIP_NO_CACHE_DIR = 1
+wheel: export PIP_DISABLE_PIP_VERSION_CHECK = 1
+wheel: $(INSTALLED)
+	@$(BIN)/python .ci/wheel.py
 
 # For itself: it takes about three minutes, and wants both cores too.
 test-celery: $(INSTALLED)
