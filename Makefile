@@ -1,8 +1,11 @@
-# Needs Python 3.11 or newer and make; everything else is installed into .venv by the targets that need it.
+# Needs one of the Pythons that pyproject.toml names, and make; everything else is installed into .venv by the targets that
+# need it.
 
-# The first interpreter that runs and can make virtual environments (pyenv leaves names that do not run).
-PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
-	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+PYTHONS := $(shell sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
+SUPPORTED := sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])
+# The first of them that runs and can make virtual environments (pyenv leaves names that do not run).
+PYTHON ?= $(shell for name in $(PYTHONS:%=python%) python3; do \
+	$$name -c 'import ensurepip, sys, venv; $(SUPPORTED)' $(PYTHONS) 2>/dev/null && echo $$name && break; done)
 # Which Airflow: 3.3, or the oldest supported one.
 AIRFLOW ?= 3.3
 WORKERS ?= 2
@@ -16,12 +19,13 @@ REPORTS := build/reports
 # Nothing here may read or write the Airflow of whoever runs it.
 export AIRFLOW_HOME := $(CURDIR)/build/airflow
 
-.PHONY: help venv demo browser test test-celery test-all bench torture screenshots lint format docs clean
+.PHONY: help venv demo browser wheel test test-celery test-all bench torture screenshots lint format docs clean
 
 help:
 	@echo "make demo      a picture message through a real Airflow to a sandbox MMSC, and who got it (KEEP=1 stays up)"
 	@echo "make test      the whole suite (AIRFLOW=3.2 for the oldest supported Airflow)"
 	@echo "make test-celery  two Celery workers over Redis and PostgreSQL: their common rate, and one of them killed"
+	@echo "make wheel     the wheel holds every file of the package, and Airflow sees what is in it"
 	@echo "make screenshots  pictures of the pages for the documentation, by Chromium"
 	@echo "make test-all  the suite on every supported Airflow"
 	@echo "make bench     how fast it is, against other ways to send; about 18 minutes (SUITE=name,... or all; ROUNDS=5)"
@@ -36,7 +40,8 @@ venv: $(INSTALLED)
 $(INSTALLED): export PIP_NO_CACHE_DIR = 1
 $(INSTALLED): export PIP_DISABLE_PIP_VERSION_CHECK = 1
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python with venv was found that is one of $(PYTHONS); name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; $(SUPPORTED)' $(PYTHONS) || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); supported are $(PYTHONS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
@@ -60,8 +65,15 @@ test: $(INSTALLED) browser
 	$(BIN)/python -m pytest -m 'e2e and not celery' --cov --cov-append --cov-report=term:skip-covered --junitxml=$(REPORTS)/e2e.xml
 	$(BIN)/python -m coverage report --include='airflow_provider_mm7/protocol/*' --fail-under=100 --skip-covered
 
-# For itself: it takes about three minutes, and wants both cores too.
+# Nothing is fetched but what builds the package, as for .venv.
+wheel: export PIP_NO_CACHE_DIR = 1
+wheel: export PIP_DISABLE_PIP_VERSION_CHECK = 1
+wheel: $(INSTALLED)
+	@$(BIN)/python .ci/wheel.py
+
+# For itself: it takes about three minutes, and wants both cores too. First of all it says if there is no Redis.
 test-celery: $(INSTALLED)
+	@$(BIN)/python -m tests.support.redis_server
 	@mkdir -p $(REPORTS)
 	$(BIN)/python -m pytest -m celery -s --junitxml=$(REPORTS)/celery.xml
 

