@@ -1,11 +1,8 @@
-# Needs one of the Pythons that pyproject.toml names, and make; everything else is installed into .venv by the targets that
-# need it.
+# Needs Python 3.11 or newer and make; everything else is installed into .venv by the targets that need it.
 
-PYTHONS := $(shell sed -n 's/.*"Programming Language :: Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml)
-SUPPORTED := sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])
-# The first of them that runs and can make virtual environments (pyenv leaves names that do not run).
-PYTHON ?= $(shell for name in $(PYTHONS:%=python%) python3; do \
-	$$name -c 'import ensurepip, sys, venv; $(SUPPORTED)' $(PYTHONS) 2>/dev/null && echo $$name && break; done)
+# The first interpreter that runs and can make virtual environments (pyenv leaves names that do not run).
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 # Which Airflow: 3.3, or the oldest supported one.
 AIRFLOW ?= 3.3
 WORKERS ?= 2
@@ -40,8 +37,7 @@ venv: $(INSTALLED)
 $(INSTALLED): export PIP_NO_CACHE_DIR = 1
 $(INSTALLED): export PIP_DISABLE_PIP_VERSION_CHECK = 1
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
-	@test -n "$(PYTHON)" || { echo "No Python with venv was found that is one of $(PYTHONS); name one: make PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -c 'import sys; $(SUPPORTED)' $(PYTHONS) || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); supported are $(PYTHONS)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found; name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
