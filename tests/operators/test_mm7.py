@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
 from airflow.sdk.exceptions import AirflowTaskTimeout
+from lxml import etree
 
 from airflow_provider_mm7.exceptions import StoreUnavailable
 from airflow_provider_mm7.operators.mm7 import SendMMSOperator
@@ -131,13 +132,16 @@ def test_the_sandbox_finds_the_vendors_example_rebuilt_without_fault(
     connect: Callable[..., None], sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     (tmp_path / "saturn.gif").write_bytes(GIF)
-    connect(sandbox.url, login=sandbox.login, password=sandbox.password, vaspid="TNN", vasid="News")
+    connect(
+        sandbox.url, login=sandbox.login, password=sandbox.password, vaspid="TNN", vasid="News", number_format="digits"
+    )
     task = operator(
         to="7255441234",
         subject="News for today",
         text="Science news, new Saturn pictures...",
         media=[(tmp_path / "saturn.gif").as_uri()],
         smil="none",
+        expiry="2036-01-20T09:30:47-05:00",
         priority="Normal",
     )
     execute(task, TaskInstance())
@@ -156,9 +160,28 @@ def test_the_sandbox_finds_the_vendors_example_rebuilt_without_fault(
         ["text/xml"],
         ["multipart/mixed", ["text/plain"], ["image/gif"]],
     ]
-    order = ["SenderIdentification", "Recipients", "TimeStamp", "DeliveryReport", "Priority", "Subject", "Content"]
-    places = [record["soap"].index(f"<{name}") for name in order]
-    assert places == sorted(places)
+
+    def elements(soap: bytes) -> list[tuple[Any, ...]]:
+        """Names, namespaces, attributes and texts in their order; what each request has anew is left out."""
+        found = []
+        for element in etree.fromstring(soap).iter():
+            name = etree.QName(element)
+            own = name.localname in ("TransactionID", "TimeStamp", "ExpiryDate")
+            attributes = {etree.QName(key).localname: value for key, value in element.attrib.items()}
+            text = "" if own else (element.text or "").strip()
+            space = (name.namespace or "").rpartition("/")[2] or "envelope"
+            found.append(
+                (space, name.localname, {**attributes, "href": "..."} if "href" in attributes else attributes, text)
+            )
+        return found
+
+    page = (Path(__file__).parents[1] / "protocol" / "vendor" / "submit_req.http").read_bytes()
+    theirs = elements(page[page.index(b"<env:Envelope") : page.index(b"</env:Envelope>") + len(b"</env:Envelope>")])
+    # The schema has Priority before Subject; the page, which says that either is taken, the other way round.
+    names = [name for _, name, *_ in theirs]
+    subject, priority = names.index("Subject"), names.index("Priority")
+    theirs[subject], theirs[priority] = theirs[priority], theirs[subject]
+    assert elements(record["soap"].encode()) == theirs
 
 
 def test_the_contract(connect: Callable[..., None]) -> None:
