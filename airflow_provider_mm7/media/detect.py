@@ -202,7 +202,7 @@ def _is_box(head: bytes, body: bytes, hint: str) -> bool:
     size = int.from_bytes(head[:4])
     if size in (0, 1):
         return True
-    return 8 <= size <= (_LARGEST_CUT_BOX if hint in SUPPORTED_TYPES["video/quicktime"] else len(body))
+    return 8 <= size <= max(len(body), _LARGEST_CUT_BOX if hint in SUPPORTED_TYPES["video/quicktime"] else 0)
 
 
 def _is_mpeg_audio(body: bytes, hint: str) -> bool:

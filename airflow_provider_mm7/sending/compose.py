@@ -151,14 +151,16 @@ class Composer:
         for uri in shared_media:
             self._object(uri)
         self._check_request()
-        first: RecipientError | None = None
+        first: RecipientError | MediaAccessDenied | None = None
         for content in contents:
             try:
                 self._compose(content)
-            except RecipientError as exc:
+            except (RecipientError, MediaAccessDenied) as exc:
                 first = first or exc
             else:
                 return
+        if isinstance(first, MediaAccessDenied):
+            raise first
         if first is not None:
             raise InputError(first.field, first.problem, first.remedy) from first
 

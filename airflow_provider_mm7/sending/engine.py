@@ -125,7 +125,8 @@ class Engine:
         does not take now is tried again when it is due. Messages that another live process is sending under the same
         key are waited for, within their lease.
 
-        :return: the error for which it stopped early, or for which it set a message aside; None where neither happened.
+        :return: the error for which it stopped early, or for which what is not sent was set aside; None where another
+            try may send what is left.
         :raises StoreUnavailable: answers could not be recorded; those messages become unknown.
         """
         if self.opt_out_scope is not None:
@@ -141,7 +142,9 @@ class Engine:
             self._halt.wait_until(time.monotonic() + OTHERS_POLL_S)
             self._recover(batch_id)
             self._send(batch_id)
-        return self._circuit.halted_by or self._circuit.set_aside
+        if self._circuit.halted_by is not None or self._halt or self._tries.gave_up:
+            return self._circuit.halted_by
+        return self._circuit.set_aside
 
     def _recover(self, batch_id: str) -> None:
         """Put in doubt what a dead process was sending."""

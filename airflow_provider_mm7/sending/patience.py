@@ -73,6 +73,8 @@ class Tries:
     """Counts the tries of messages that have to be tried again in this run."""
 
     def __init__(self, patience: Patience) -> None:
+        #: Whether a message had its last try.
+        self.gave_up = False
         self._patience = patience
         self._failed: dict[int, int] = {}
 
@@ -90,5 +92,6 @@ class Tries:
     def _postponed(self, item: Settlement, asked: float) -> Settlement:
         failed = self._failed[item.submission_id] = self._failed.get(item.submission_id, 0) + 1
         if failed >= self._patience.tries or asked > self._patience.longest_wait_s:
+            self.gave_up = True
             return item
         return replace(item, retry_after_s=max(self._patience.pause_s(failed - 1), asked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
@@ -23,6 +24,9 @@ from airflow_provider_mm7.transport.wire import Answer, OneGo, Outgoing, read_wh
 
 #: Requests whose TransactionIDs are remembered: more than there are connections, by far.
 REMEMBERED = 4096
+
+#: TransactionIDs as the ledger makes them.
+_AS_OURS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]+")
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,7 @@ class MMSCClient:
         :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
         """
         if transaction_id:
-            self._asked[next(self._turn) % REMEMBERED] = transaction_id
+            self._asked[next(self._turn) % REMEMBERED] = _plain(transaction_id)
         answer = self.post(payload)
         if transaction_id and (known := self._recognise(answer, transaction_id)):
             return known
@@ -99,11 +103,13 @@ class MMSCClient:
         """Hold an answer's TransactionID against the request's.
 
         Some MMSCs leave it out, fold it over lines, cut it off, or have one of their own. HTTP says what they answer,
-        unless it is mixed up, and then an answer has the TransactionID of another of our requests.
+        unless it is mixed up, and then an answer has the TransactionID of another request: this client's, or by its
+        form another task's.
         """
         if answered == asked:
             return
-        if any(one and _plain(one) == answered for one in self._asked):
+        cut_off = asked.startswith(answered)
+        if not cut_off and (answered in self._asked or _AS_OURS.fullmatch(answered)):
             raise AnswerMismatch("the MMSC's answer carries the TransactionID of another request")
         if not self._told:
             self._told = True

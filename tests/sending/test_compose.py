@@ -172,6 +172,16 @@ class TestFaults:
 
 
 class TestCheck:
+    def test_a_picture_that_must_not_be_read_is_one_rows(self) -> None:
+        denied = MediaAccessDenied("x.gif", "denied", "Ask")
+        contents = [RowContent(media=("x.gif",)), RowContent(media=("y.gif",))]
+        one = composer(contents, Shelf({"x.gif": denied, "y.gif": GIF}))
+        one.check((), contents)
+        with pytest.raises(MediaAccessDenied):
+            one.check((), contents[:1])
+        with pytest.raises(MediaAccessDenied):
+            one.check(("x.gif",), contents)
+
     def test_one_content_that_can_be_made_is_enough(self) -> None:
         contents = [RowContent(media=("gone.gif",)), RowContent(text=("x",))]
         composer(contents).check((), contents)

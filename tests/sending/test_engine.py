@@ -45,7 +45,7 @@ from airflow_provider_mm7.store import (
 )
 from tests.sending.test_outage import wait_for
 from tests.support.inside import inside
-from tests.support.mmsc import Answer, Received, accept, mmsc, status
+from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
 
@@ -339,6 +339,27 @@ class TestSettingAside:
         assert failure is not None
         assert not failure.retryable
         assert "2 of 100 not sent: HTTP 413" in failure.text
+
+    @pytest.mark.parametrize("how", ["stopped", "last tries"])
+    def test_what_another_try_may_send_is_worth_it(self, store: Store, how: str) -> None:
+        to = numbers(100)
+        centre_: list[MMSC] = []
+
+        def answer(received: Received) -> Answer:
+            if to[0] in received.recipients:
+                return self.TOO_LARGE
+            return status(4006)(received) if how == "last tries" and to[50] in received.recipients else accept(received)
+
+        def stopped() -> bool:
+            return how == "stopped" and len(centre_[0].received) >= 40
+
+        with mmsc(answer) as centre:
+            centre_.append(centre)
+            result = run(store, centre.url, to, max_connections=1, stopped=stopped)
+        assert result.summary.accepted > 30
+        failure = find_failure(result, fail_on=FailOn.ANY, on_unknown=OnUnknown.HOLD)
+        assert failure is not None
+        assert failure.retryable
 
     def test_many_one_after_another_stop_it(self, store: Store) -> None:
         with mmsc(lambda _: self.TOO_LARGE) as centre:

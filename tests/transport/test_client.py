@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -501,6 +502,15 @@ class TestTransactionId:
                 assert said is not None
                 assert said.status_code == code
         assert caplog.text.count("TransactionID") == 1
+
+    def test_that_of_another_task_is_known_by_its_form(self) -> None:
+        theirs, ours = f"{uuid.uuid4()}-12", f"{uuid.uuid4()}-12"
+        answer = dump(SubmitRsp(status=Status(status_code=1000), message_id="m1"), transaction_id=theirs).body
+        with scripted(answering("200 OK", answer, Connection="close")) as server, client(server.url) as mmsc:
+            # One that was cut off.
+            assert mmsc.exchange(SMALL, transaction_id=f"{theirs}345").transaction_id == theirs
+            with pytest.raises(AnswerMismatch):
+                mmsc.exchange(SMALL, transaction_id=ours)
 
     def test_long_ago_is_another_story(self) -> None:
         """Requests of hours ago are not mixed up with this one, and need not be remembered."""
