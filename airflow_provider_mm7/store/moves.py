@@ -240,25 +240,27 @@ def record(
     :param wanted: settlements by submission id.
     :return: how many rows changed.
     """
-    names = {key: message_id_of(settlement) for key, settlement in wanted.items()}
-    lock_messages(connection, filter(None, names.values()))
-    accepted = _accept(connection, batch_id, wanted, names, counts, now=now)
+    answers = _Answers(batch_id, wanted, {key: message_id_of(settlement) for key, settlement in wanted.items()}, now)
+    lock_messages(connection, filter(None, answers.names.values()))
+    accepted = _accept(connection, answers, counts)
     if accepted == len(wanted):
         return accepted
     # What was accepted by now is looked at once more, and stays as it is.
-    return accepted + _move(connection, batch_id, wanted, names, counts, now=now, retry_after_s=retry_after_s)
+    return accepted + _move(connection, answers, counts, retry_after_s)
 
 
-def _accept(
-    connection: sa.Connection,
-    batch_id: str,
-    wanted: Mapping[int, Settlement],
-    names: Mapping[int, str | None],
-    counts: Counts,
-    *,
-    now: datetime,
-) -> int:
+class _Answers(NamedTuple):
+    """Settlements of a batch by submission id, with the MessageIDs that are stored."""
+
+    batch_id: str
+    wanted: Mapping[int, Settlement]
+    names: Mapping[int, str | None]
+    now: datetime
+
+
+def _accept(connection: sa.Connection, answers: _Answers, counts: Counts) -> int:
     """Settle what was accepted, of rows that nobody touched since they were claimed; tell how many there were."""
+    batch_id, wanted, names, now = answers
     alike: dict[tuple[int | None, str | None], dict[int, str]] = {}
     for key, settlement in wanted.items():
         if settlement.state is State.ACCEPTED and names[key] is not None and settlement.transaction_id is not None:
@@ -285,17 +287,9 @@ def _accept(
     return accepted
 
 
-def _move(
-    connection: sa.Connection,
-    batch_id: str,
-    wanted: Mapping[int, Settlement],
-    names: Mapping[int, str | None],
-    counts: Counts,
-    *,
-    now: datetime,
-    retry_after_s: float | None,
-) -> int:
+def _move(connection: sa.Connection, answers: _Answers, counts: Counts, retry_after_s: float | None) -> int:
     """Look at each row, and settle those that the answers may move; tell how many there were."""
+    batch_id, wanted, names, now = answers
     asked = [row for keys in chunks(sorted(wanted), CHUNK) for row in _ASKED.run(connection, keys=keys, batch=batch_id)]
     rows = [row for row in asked if _may_move(row, wanted[row.id])]
     if not rows:
