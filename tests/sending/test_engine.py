@@ -43,9 +43,10 @@ from airflow_provider_mm7.store import (
     moves,
     open_store,
 )
+from airflow_provider_mm7.transport.client import _AS_OURS
 from tests.sending.test_outage import wait_for
 from tests.support.inside import inside
-from tests.support.mmsc import MMSC, Answer, Received, accept, mmsc, status
+from tests.support.mmsc import Answer, Received, accept, mmsc, status
 from tests.support.scripted import free_port
 from tests.support.sending import client, hold, message, numbers, run, states
 
@@ -317,6 +318,12 @@ class TestHalting:
         with mmsc(canned) as centre:
             assert states(run(store, centre.url, numbers(30), max_connections=2)) == {"accepted": 30}
 
+    def test_transaction_ids_have_the_form_by_which_another_tasks_are_known(self, store: Store) -> None:
+        with mmsc() as centre:
+            run(store, centre.url, numbers(3), per_request=2)
+        assert len(centre.received) == 2
+        assert all(_AS_OURS.fullmatch(received.transaction_id) for received in centre.received)
+
 
 class TestSettingAside:
     """What may be one message's own fault does not keep the others from leaving, in this run or the next."""
@@ -343,19 +350,16 @@ class TestSettingAside:
     @pytest.mark.parametrize("how", ["stopped", "last tries"])
     def test_what_another_try_may_send_is_worth_it(self, store: Store, how: str) -> None:
         to = numbers(100)
-        centre_: list[MMSC] = []
+        came: list[Received] = []
 
         def answer(received: Received) -> Answer:
+            came.append(received)
             if to[0] in received.recipients:
                 return self.TOO_LARGE
             return status(4006)(received) if how == "last tries" and to[50] in received.recipients else accept(received)
 
-        def stopped() -> bool:
-            return how == "stopped" and len(centre_[0].received) >= 40
-
         with mmsc(answer) as centre:
-            centre_.append(centre)
-            result = run(store, centre.url, to, max_connections=1, stopped=stopped)
+            result = run(store, centre.url, to, max_connections=1, stopped=lambda: how == "stopped" and len(came) >= 40)
         assert result.summary.accepted > 30
         failure = find_failure(result, fail_on=FailOn.ANY, on_unknown=OnUnknown.HOLD)
         assert failure is not None

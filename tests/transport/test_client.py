@@ -479,10 +479,7 @@ class TestTransactionId:
 
     @pytest.mark.parametrize("code", [1000, 2002, 4006])
     def test_that_of_another_request_says_nothing_about_ours(self, code: int) -> None:
-        with (
-            scripted(always(code)) as server,
-            client(server.url) as mmsc,
-        ):
+        with scripted(always(code)) as server, client(server.url) as mmsc:
             mmsc.exchange(SMALL, transaction_id="t1")
             with pytest.raises(AnswerMismatch) as caught:
                 mmsc.exchange(SMALL, transaction_id="t2")
@@ -493,10 +490,7 @@ class TestTransactionId:
     def test_one_that_nobody_asked_with_is_the_mmscs_own_way(
         self, sent: str, code: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with (
-            scripted(always(code)) as server,
-            client(server.url) as mmsc,
-        ):
+        with scripted(always(code)) as server, client(server.url) as mmsc:
             for _ in range(3):
                 said = find_status(mmsc.exchange(SMALL, transaction_id=sent).message)
                 assert said is not None
