@@ -197,10 +197,8 @@ class Composer:
     def _compose(self, content: RowContent) -> Message:
         try:
             return self._put_together(content)
-        except RecipientError:
-            raise
-        except MediaAccessDenied:
-            # Wrong credentials, which are mended, or a picture that is missing where nobody may list: who can tell?
+        except (RecipientError, MediaAccessDenied):
+            # A denial: wrong credentials, or a picture that is missing where nobody may list. Who can tell?
             raise
         except MediaChanged as exc:
             raise MediaUnavailable(str(exc), source=exc.source) from exc

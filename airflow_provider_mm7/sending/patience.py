@@ -73,14 +73,17 @@ class Tries:
     """Counts the tries of messages that have to be tried again in this run."""
 
     def __init__(self, patience: Patience) -> None:
-        #: Whether a message had its last try.
-        self.gave_up = False
         self._patience = patience
         self._failed: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         """Whether anything was postponed."""
         return bool(self._failed)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a message had its last try."""
+        return any(failed >= self._patience.tries for failed in self._failed.values())
 
     def postpone(self, outcome: Outcome) -> Iterable[Settlement]:
         """Say when each of a group is due again; after its last try, not before another run asks for it."""
@@ -92,6 +95,5 @@ class Tries:
     def _postponed(self, item: Settlement, asked: float) -> Settlement:
         failed = self._failed[item.submission_id] = self._failed.get(item.submission_id, 0) + 1
         if failed >= self._patience.tries or asked > self._patience.longest_wait_s:
-            self.gave_up = True
             return item
         return replace(item, retry_after_s=max(self._patience.pause_s(failed - 1), asked))

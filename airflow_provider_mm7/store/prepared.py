@@ -210,17 +210,17 @@ class _JsonText(sa.types.TypeDecorator[Any]):
         return _JSON.encode(value)
 
 
+#: The processes of times, for each database. The statements of a transaction share theirs, and to write one out takes
+#: about as long as a small statement.
+_times: dict[str, _Process] = {}
+
+
 def _process(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Process | None:
     """What turns a value of a type into what the driver takes; None: nothing need be done."""
     process = kind.dialect_impl(dialect).bind_processor(dialect)
     if process is None or not isinstance(kind, UTCDateTime):
         return process
     return _times.setdefault(dialect.name, lru_cache(maxsize=64)(process))
-
-
-#: The processes of times, for each database. The statements of a transaction share theirs, and to write one out takes
-#: about as long as a small statement.
-_times: dict[str, _Process] = {}
 
 
 #: What is wanted of a cursor.

@@ -78,7 +78,7 @@ class MMSCClient:
         :raises AccessDenied: HTTP 401 or 403.
         :raises NotAnMM7Server: an HTTP error that holds no MM7.
         :raises ConnectionConfigError: the URL or a header cannot be sent at all.
-        :raises AnswerMismatch: the answer is one to another request of this client's.
+        :raises AnswerMismatch: the answer is one to another request of ours.
         :raises OutcomeUnknown: the whole request was sent and no whole, readable answer came.
         """
         if transaction_id:
